@@ -1,0 +1,3 @@
+//! The `leverframe` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Flags for applications: namespaces, clients, handles.
+
+pub use crate::manifest::model::FlagValue;
