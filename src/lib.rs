@@ -17,7 +17,10 @@ pub mod testing;
 pub mod traits;
 
 pub use crate::{
-    eval::{AttrValue, EvalContext, EvalContextBuilder},
     error::{Error, ErrorKind, Result, Retry},
+    eval::{
+        AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
+        VariantKey,
+    },
     secret::Secret,
 };

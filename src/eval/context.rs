@@ -185,7 +185,8 @@ impl EvalContext {
         if self.attributes.len() <= SCAN_LIMIT {
             return self.attributes.iter().find(|a| a.hash == hash && &*a.key == key).map(|a| &a.value);
         }
-        let at = self.attributes.binary_search_by(|a| a.hash.cmp(&hash).then_with(|| (*a.key).cmp(key))).ok()?;
+        let at =
+            self.attributes.binary_search_by(|a| a.hash.cmp(&hash).then_with(|| (*a.key).cmp(key))).ok()?;
         Some(&self.attributes[at].value)
     }
 }
@@ -235,7 +236,11 @@ impl EvalContextBuilder {
     }
 
     /// Adds a list of strings.
-    pub fn str_list<V: Into<String>>(self, key: impl AsRef<str>, values: impl IntoIterator<Item = V>) -> Self {
+    pub fn str_list<V: Into<String>>(
+        self,
+        key: impl AsRef<str>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
         self.attr(key, AttrValue::StrList(values.into_iter().map(Into::into).collect()))
     }
 

@@ -1,5 +1,21 @@
 //! Evaluation: context, predicates, buckets, resolution, explanation. Pure.
+//!
+//! [`Program::compile`] turns a checked [`Manifest`](crate::manifest::Manifest) into flat arrays;
+//! [`Program::evaluate`] walks them. Nothing here knows a trait, does I/O or reads a clock.
 
+mod bucket;
 mod context;
+mod predicate;
+mod program;
+mod resolve;
+mod result;
+mod semver;
 
-pub use self::context::{AttrValue, EvalContext, EvalContextBuilder};
+pub use self::{
+    bucket::bucket,
+    context::{AttrValue, EvalContext, EvalContextBuilder},
+    program::Program,
+    resolve::Evaluation,
+    result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},
+    semver::Semver,
+};

@@ -4,6 +4,7 @@
 
 mod diagnostic;
 pub mod model;
+pub(crate) mod names;
 
 pub use self::{
     diagnostic::{LintDiagnostic, LintReport, Severity},
