@@ -10,6 +10,7 @@ mod program;
 mod resolve;
 mod result;
 mod semver;
+pub(crate) mod space;
 
 pub use self::{
     bucket::bucket,
@@ -18,4 +19,5 @@ pub use self::{
     resolve::Evaluation,
     result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},
     semver::Semver,
+    space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
 };
