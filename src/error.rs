@@ -230,15 +230,20 @@ impl Error {
     /// Returns this error and its causes as one line, each cause once, separated by `: `.
     #[must_use]
     pub fn chain(&self) -> String {
-        let mut line = self.to_string();
-        let mut cause = StdError::source(self);
-        while let Some(e) = cause {
-            line.push_str(": ");
-            line.push_str(&e.to_string());
-            cause = e.source();
-        }
-        line
+        chain(self)
     }
+}
+
+/// Returns an error and its causes as one line, each cause once.
+pub(crate) fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(e) = cause {
+        line.push_str(": ");
+        line.push_str(&e.to_string());
+        cause = e.source();
+    }
+    line
 }
 
 impl fmt::Display for Error {

@@ -16,11 +16,15 @@ pub mod sources;
 pub mod testing;
 pub mod traits;
 
+#[cfg(feature = "async-tokio")]
+pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
 pub use crate::{
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
+    flags::{FlagData, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
 };

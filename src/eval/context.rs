@@ -144,13 +144,11 @@ impl EvalContext {
     }
 
     /// Starts a context.
-    #[must_use]
     pub fn builder() -> EvalContextBuilder {
         EvalContextBuilder { attributes: Vec::new() }
     }
 
     /// Returns a builder that holds this context's attributes, to change some of them.
-    #[must_use]
     pub fn to_builder(&self) -> EvalContextBuilder {
         EvalContextBuilder { attributes: self.attributes.to_vec() }
     }

@@ -5,6 +5,7 @@
 
 mod bucket;
 mod context;
+mod explain;
 mod predicate;
 mod program;
 mod resolve;
@@ -15,9 +16,15 @@ pub(crate) mod space;
 pub use self::{
     bucket::bucket,
     context::{AttrValue, EvalContext, EvalContextBuilder},
+    explain::{Block, RuleState, RuleTrace, Step, StepResult, Trace},
     program::Program,
     resolve::Evaluation,
     result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},
     semver::Semver,
     space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
+};
+pub(crate) use self::{
+    context::hash_key,
+    program::{EnvId, FlagId, Key, PlanId},
+    resolve::{Failure, Hit},
 };

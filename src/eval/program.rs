@@ -66,6 +66,10 @@ impl Key {
         &self.text
     }
 
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
     #[inline]
     fn is(&self, hash: u64, text: &str) -> bool {
         self.hash == hash && *self.text == *text
@@ -79,6 +83,10 @@ pub(crate) struct FlagId(pub(crate) u32);
 /// The place of an environment in a program; one past the last is "any other".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EnvId(u32);
+
+/// The place of a plan in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlanId(pub(crate) u32);
 
 pub(super) type NodeId = u32;
 
@@ -191,14 +199,32 @@ impl Program {
         }
     }
 
+    /// Returns the flags' places and keys in byte order of the keys.
+    pub(crate) fn flag_ids(&self) -> impl ExactSizeIterator<Item = (FlagId, &str)> {
+        self.flags.iter().enumerate().map(|(at, flag)| (FlagId(at as u32), &*flag.key))
+    }
+
     /// Finds the environment, or the place for any other where the manifest has no roster and the name is
     /// well-formed.
     #[inline]
-    pub(crate) fn environment(&self, hash: u64, name: &str) -> Option<EnvId> {
-        match self.environments.iter().position(|e| e.is(hash, name)) {
+    pub(crate) fn environment(&self, name: &Key) -> Option<EnvId> {
+        match self.environments.iter().position(|e| e.is(name.hash, &name.text)) {
+            Some(at) => Some(EnvId(at as u32)),
+            None => self.any_other(&name.text),
+        }
+    }
+
+    /// [`Program::environment`] for a name that was not hashed before.
+    pub(crate) fn environment_named(&self, name: &str) -> Option<EnvId> {
+        match self.environments.iter().position(|e| *e.text == *name) {
             Some(at) => Some(EnvId(at as u32)),
             None => self.any_other(name),
         }
+    }
+
+    #[inline]
+    pub(crate) fn plan_id(&self, flag: FlagId, environment: EnvId) -> PlanId {
+        PlanId(flag.0 * (self.environments.len() as u32 + 1) + environment.0)
     }
 
     #[cold]
@@ -212,7 +238,7 @@ impl Program {
 
     #[inline]
     pub(super) fn plan(&self, flag: FlagId, environment: EnvId) -> &Plan {
-        &self.plans[flag.0 as usize * (self.environments.len() + 1) + environment.0 as usize]
+        &self.plans[self.plan_id(flag, environment).0 as usize]
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
     bucket::bucket_seeded,
     context::{AttrValue, EvalContext, hash_key},
     predicate::Test,
-    program::{EnvId, FlagId, Node, NodeId, Plan, Program},
+    program::{EnvId, FlagId, Node, NodeId, Plan, PlanId, Program},
     result::{EvalError, EvalOptions, RuleMatched},
 };
 use crate::manifest::model::{AttrType, FlagType, FlagValue};
@@ -48,6 +48,18 @@ pub(crate) enum Failure {
     FlagType { requested: FlagType, actual: FlagType, hit: Hit },
     UnknownEnvironment,
     UnknownFlag,
+}
+
+impl Failure {
+    /// Returns the word that log lines carry; the same as [`EvalError::code`].
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::AttrType(_) => "attr_type_mismatch",
+            Self::FlagType { .. } => "flag_type_mismatch",
+            Self::UnknownEnvironment => "unknown_environment",
+            Self::UnknownFlag => "unknown_flag",
+        }
+    }
 }
 
 /// Sees each node that is evaluated, for traces.
@@ -93,8 +105,7 @@ impl Program {
 
     pub(crate) fn find(&self, flag: &str, environment: &str) -> Result<(FlagId, EnvId), Failure> {
         let flag = self.flag(hash_key(flag), flag).ok_or(Failure::UnknownFlag)?;
-        let environment =
-            self.environment(hash_key(environment), environment).ok_or(Failure::UnknownEnvironment)?;
+        let environment = self.environment_named(environment).ok_or(Failure::UnknownEnvironment)?;
         Ok((flag, environment))
     }
 
@@ -106,7 +117,17 @@ impl Program {
         context: &EvalContext,
         options: &EvalOptions,
     ) -> Result<Hit, Failure> {
-        let plan = self.plan(flag, environment);
+        self.resolve_plan(self.plan_id(flag, environment), context, options)
+    }
+
+    #[inline]
+    pub(crate) fn resolve_plan(
+        &self,
+        plan: PlanId,
+        context: &EvalContext,
+        options: &EvalOptions,
+    ) -> Result<Hit, Failure> {
+        let plan = &self.plans[plan.0 as usize];
         if plan.rules == 0 {
             return Ok(Hit { variant: plan.default, rule: 0 });
         }

@@ -1,6 +1,6 @@
 //! Version comparison by SemVer 2.0 precedence, tolerant in the ways M5 names.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, fmt};
 
 /// A version as predicates compare it: build metadata is dropped, a leading `v` and a missing minor or patch are
 /// accepted.
@@ -32,6 +32,14 @@ impl Semver {
     pub(crate) fn cmp_text(&self, text: &str) -> Option<Ordering> {
         let view = View::parse(text)?;
         Some(view.core.cmp(&self.core).then_with(|| cmp_pre(view.pre, &self.pre)))
+    }
+}
+
+impl fmt::Display for Semver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.core;
+        write!(f, "{major}.{minor}.{patch}")?;
+        if self.pre.is_empty() { Ok(()) } else { write!(f, "-{}", self.pre) }
     }
 }
 

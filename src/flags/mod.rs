@@ -1,3 +1,36 @@
 //! Flags for applications: namespaces, clients, handles.
+//!
+//! [`Namespace`] is the synchronous surface and always there; [`ExdClient`] adds Tokio (feature `async-tokio`).
+//! Both evaluate the same snapshot, kept current by one [`Feed`](crate::live::Feed).
 
+#[cfg(feature = "async-tokio")]
+mod client;
+#[cfg(feature = "async-tokio")]
+mod error;
+#[cfg(feature = "async-tokio")]
+mod handle;
+mod lint;
+mod load;
+mod namespace;
+#[cfg(feature = "async-tokio")]
+mod pinned;
+mod product;
+mod refresh;
+mod typed;
+
+#[cfg(feature = "async-tokio")]
+pub use self::{
+    client::{ExdClient, ExdClientBuilder},
+    error::ExdError,
+    handle::FlagHandle,
+    pinned::Pinned,
+};
+pub use self::{
+    lint::lint_dir,
+    load::{LoadError, LoadOptions},
+    namespace::{NamedFile, Namespace},
+    product::FlagSnapshot,
+    refresh::RefreshHandle,
+    typed::FlagData,
+};
 pub use crate::manifest::model::FlagValue;

@@ -2,11 +2,21 @@
 //!
 //! Pure: knows none of the traits, does no I/O, reads no clock.
 
+pub mod archive;
+mod closure;
 mod diagnostic;
+pub(crate) mod fingerprint;
+mod layout;
+pub mod lint;
 pub mod model;
 pub(crate) mod names;
+mod parse;
 
 pub use self::{
+    closure::closure,
     diagnostic::{LintDiagnostic, LintReport, Severity},
+    fingerprint::Fingerprint,
+    layout::{Found, Layout},
+    lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
 };

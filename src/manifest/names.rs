@@ -1,9 +1,44 @@
 //! The patterns of names in a manifest.
 
-/// Returns true for `[a-z][a-z0-9_-]*` of at most 63 characters.
+/// Names are file stems and identifiers in other systems; this is what DNS labels allow.
+const LONGEST: usize = 63;
+
+/// Returns true for the key of a flag or segment: `[a-z][a-z0-9_-]*`, at most 63 characters.
+pub(crate) fn is_key(name: &str) -> bool {
+    is(name, |first| first.is_ascii_lowercase(), true)
+}
+
+/// Returns true for an environment (M12): `[a-z][a-z0-9_-]*`, at most 63 characters.
 pub(crate) fn is_environment(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    bytes.len() <= 63
-        && bytes.first().is_some_and(u8::is_ascii_lowercase)
-        && bytes.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'))
+    is_key(name)
+}
+
+/// Returns true for a variant key (M7): `[a-z0-9][a-z0-9_-]*`, at most 63 characters.
+pub(crate) fn is_variant_key(name: &str) -> bool {
+    is(name, |first| first.is_ascii_lowercase() || first.is_ascii_digit(), true)
+}
+
+/// Returns true for a namespace's slug (M13): `[a-z][a-z0-9-]*`, at most 63 characters.
+pub(crate) fn is_slug(name: &str) -> bool {
+    is(name, |first| first.is_ascii_lowercase(), false)
+}
+
+fn is(name: &str, first: impl Fn(u8) -> bool, underscore: bool) -> bool {
+    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || underscore && b == b'_';
+    name.len() <= LONGEST && name.bytes().next().is_some_and(first) && name.bytes().all(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_differ_in_the_first_character_and_the_underscore() {
+        assert!(is_key("new-checkout_2") && is_variant_key("50-50") && is_slug("team-a"));
+        assert!(!is_key("2fast") && !is_slug("team_a") && !is_variant_key("-x"));
+        for bad in ["", "Upper", "ä", "a.b", "a b"] {
+            assert!(!is_key(bad) && !is_slug(bad) && !is_variant_key(bad) && !is_environment(bad), "{bad:?}");
+        }
+        assert!(is_key(&"a".repeat(63)) && !is_key(&"a".repeat(64)));
+    }
 }

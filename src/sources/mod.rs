@@ -1,1 +1,3 @@
-//! TBD sources
+//! Built-in sources; each in the folder that bears its name.
+
+pub mod file;

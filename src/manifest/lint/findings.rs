@@ -1,0 +1,161 @@
+//! Collects diagnostics with their places.
+
+use std::{ops::Range, path::PathBuf};
+
+use super::codes::{CodeInfo, E001};
+use crate::manifest::LintDiagnostic;
+
+/// A hostile file must not make a report without end.
+const PER_FILE: usize = 100;
+
+/// What was found in one file.
+#[derive(Debug)]
+pub(crate) struct Findings<'t> {
+    path: &'t str,
+    text: &'t str,
+    found: Vec<LintDiagnostic>,
+    left_out: usize,
+}
+
+impl<'t> Findings<'t> {
+    pub(crate) fn new(path: &'t str, text: &'t str) -> Self {
+        Self { path, text, found: Vec::new(), left_out: 0 }
+    }
+
+    /// Adds a finding at a byte range of the file.
+    pub(crate) fn add(&mut self, code: CodeInfo, span: Range<usize>, message: impl Into<String>) {
+        self.push(code, span, message.into(), None);
+    }
+
+    /// Adds a finding with the next step.
+    pub(crate) fn add_help(
+        &mut self,
+        code: CodeInfo,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(code, span, message.into(), Some(help.into()));
+    }
+
+    fn push(&mut self, code: CodeInfo, span: Range<usize>, message: String, help: Option<String>) {
+        if self.found.len() >= PER_FILE {
+            self.left_out += 1;
+            return;
+        }
+        self.found.push(diagnostic(code, self.path, Some((self.text, span)), message, help));
+    }
+
+    /// Returns true if there is a finding of severity error.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.found.iter().any(|d| d.code.starts_with('E'))
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<LintDiagnostic> {
+        if self.left_out > 0 {
+            let message = format!("{} more findings in this file are not shown", self.left_out);
+            self.found.push(diagnostic(E001, self.path, Some((self.text, 0..0)), message, None));
+        }
+        self.found
+    }
+}
+
+/// Makes a diagnostic about a whole file or, with an empty path, about the namespace.
+pub(crate) fn whole_file(
+    code: CodeInfo,
+    path: &str,
+    message: impl Into<String>,
+    help: &str,
+) -> LintDiagnostic {
+    diagnostic(code, path, None, message.into(), Some(help.to_owned()))
+}
+
+fn diagnostic(
+    code: CodeInfo,
+    path: &str,
+    place: Option<(&str, Range<usize>)>,
+    message: String,
+    help: Option<String>,
+) -> LintDiagnostic {
+    let (line, column) = place.as_ref().map_or((1, 1), |(text, span)| line_and_column(text, span.start));
+    LintDiagnostic {
+        code: code.code,
+        severity: code.severity,
+        file: PathBuf::from(path),
+        line,
+        column,
+        span: place.map(|(_, span)| span),
+        message,
+        help,
+    }
+}
+
+fn line_and_column(text: &str, at: usize) -> (usize, usize) {
+    let mut at = at.min(text.len());
+    // Spans of the parser lie between characters; this keeps a slip from being a panic.
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    let before = &text[..at];
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.bytes().filter(|b| *b == b'\n').count() + 1, before[start..].chars().count() + 1)
+}
+
+/// Returns the candidate that a misspelt word most likely means, as words for a message.
+pub(crate) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+    let limit = match word.chars().count() {
+        0..=3 => 1,
+        4..=8 => 2,
+        _ => 3,
+    };
+    let nearest = candidates
+        .into_iter()
+        .filter(|candidate| candidate.len().abs_diff(word.len()) <= limit)
+        .map(|candidate| (distance(word, candidate), candidate))
+        .min()?;
+    (nearest.0 <= limit).then(|| format!("did you mean `{}`?", nearest.1))
+}
+
+/// Edit distance in which two neighbours that changed places count once (optimal string alignment).
+fn distance(a: &str, b: &str) -> usize {
+    // Names are short; longer ones come from hostile input and get no suggestion.
+    const LONGEST: usize = 80;
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().take(LONGEST).collect(), b.chars().take(LONGEST).collect());
+    let mut before = vec![0; b.len() + 1];
+    let mut last: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i; b.len() + 1];
+        for j in 1..=b.len() {
+            let substituted = last[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            row[j] = substituted.min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                row[j] = row[j].min(before[j - 2] + 1);
+            }
+        }
+        before = std::mem::replace(&mut last, row);
+    }
+    last[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_characters_from_one() {
+        let text = "a = 1\nä = \"x\"\n";
+
+        assert_eq!(line_and_column(text, 0), (1, 1));
+        assert_eq!(line_and_column(text, text.find('"').unwrap()), (2, 5));
+        assert_eq!(line_and_column(text, 999), (3, 1));
+    }
+
+    #[test]
+    fn misspelt_words_find_their_neighbour_and_strange_ones_none() {
+        let words = ["variant", "segment", "predicate"];
+
+        assert_eq!(did_you_mean("varaint", words).as_deref(), Some("did you mean `variant`?"));
+        assert_eq!(did_you_mean("colour", words), None);
+    }
+}

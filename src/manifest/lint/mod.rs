@@ -1,0 +1,321 @@
+//! Lint: everything that can be wrong with a namespace, each with a code, a place and a next step.
+//!
+//! Three steps: files are parsed one by one, their models are put together, and the cross-file passes look at the
+//! whole. The same pipeline serves the command line, loading and refreshing.
+
+pub(crate) mod codes;
+mod cross;
+pub(crate) mod findings;
+mod reach;
+mod rules;
+
+use std::collections::BTreeMap;
+
+pub use self::codes::{CODES, CodeInfo};
+use self::{
+    codes::{E007, E008, E018, E032, W005, W009, W011},
+    findings::whole_file,
+};
+use super::{
+    LintDiagnostic, LintReport, Manifest,
+    archive::limits,
+    layout::{Found, Layout},
+    names,
+    parse::{File, FlagFile, NamespaceFile, SegmentFile, open, parse_flag, parse_namespace, parse_segment},
+};
+use crate::document::{Entry, Tree};
+
+/// What lint goes by, besides the files.
+///
+/// # Examples
+/// ```
+/// use leverframe::{document::Tree, manifest::{LintOptions, lint_tree}};
+/// let tree: Tree = [("flags/a.toml", "schema_version = \"1.0\"")].into_iter().collect();
+/// let linted = lint_tree(&tree, &LintOptions::new().with_slug("shop").with_schema_major(0));
+/// assert!(linted.report.errors().any(|d| d.code == "E001"));
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until they are handed over"]
+pub struct LintOptions {
+    slug: Option<String>,
+    directory: Option<String>,
+    schema_major: Option<u64>,
+}
+
+impl LintOptions {
+    /// Makes the options of the plain entry points.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the namespace where its files do not (M13).
+    pub fn with_slug(mut self, slug: impl Into<String>) -> Self {
+        self.slug = Some(slug.into());
+        self
+    }
+
+    /// Names the directory the files stand in: the slug where nothing else gives one, and what W005 compares with.
+    pub fn with_directory(mut self, name: impl Into<String>) -> Self {
+        self.directory = Some(name.into());
+        self
+    }
+
+    /// Refuses files of another major schema version.
+    pub fn with_schema_major(mut self, major: u64) -> Self {
+        self.schema_major = Some(major);
+        self
+    }
+}
+
+/// What lint gives back.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Linted {
+    /// The typed model; there exactly if the report has no error.
+    pub manifest: Option<Manifest>,
+    /// The findings.
+    pub report: LintReport,
+}
+
+/// Lints the files of a tree and, if nothing is wrong, puts the typed model together.
+///
+/// Pure, and linear in the size of the files.
+///
+/// # Examples
+/// ```
+/// use leverframe::{document::Tree, manifest::{LintOptions, lint_tree}};
+/// let tree: Tree = [("flags/a.toml", r#"
+/// schema_version = "0.1"
+/// [flag]
+/// type = "boolean"
+/// [flag.variants]
+/// on = true
+/// [flag.environments._]
+/// variant = "onn"
+/// "#)].into_iter().collect();
+/// let linted = lint_tree(&tree, &LintOptions::new().with_slug("shop"));
+/// let error = linted.report.errors().next().unwrap();
+/// assert_eq!((error.code, error.line), ("E004", 8));
+/// assert_eq!(error.help.as_deref(), Some("did you mean `on`?"));
+/// assert!(linted.manifest.is_none());
+/// ```
+#[must_use]
+pub fn lint_tree(tree: &Tree, options: &LintOptions) -> Linted {
+    let layout = Layout::of(tree);
+    let mut lint = Lint::default();
+    lint.layout(tree, &layout);
+    let namespace = lint.namespace(&layout, options);
+    let mut sources = Sources::default();
+    for found in &layout.segments {
+        lint.file(found, options, &mut sources.segments, parse_segment);
+    }
+    for found in &layout.flags {
+        lint.file(found, options, &mut sources.flags, parse_flag);
+    }
+    let slug = slug(&namespace, options);
+    let whole = cross::check(&mut sources, namespace.environments.as_deref(), &layout);
+    lint.diagnostics.extend(whole.diagnostics);
+    lint.finish(slug, namespace, sources, whole.attributes, &layout)
+}
+
+/// The parsed files by key, each with its findings so far.
+#[derive(Default)]
+struct Sources<'t> {
+    flags: BTreeMap<&'t str, Source<'t, FlagFile>>,
+    segments: BTreeMap<&'t str, Source<'t, SegmentFile>>,
+}
+
+struct Source<'t, M> {
+    file: File<'t>,
+    model: Option<M>,
+}
+
+#[derive(Default)]
+struct Lint {
+    diagnostics: Vec<LintDiagnostic>,
+}
+
+impl Lint {
+    fn layout(&mut self, tree: &Tree, layout: &Layout<'_>) {
+        for path in &layout.links {
+            self.whole(E018, path, "a symbolic link", "put the file itself there; links are not followed");
+        }
+        for path in &layout.subdirectories {
+            self.whole(
+                W009,
+                path,
+                "a directory that is ignored",
+                "move its files up, or leave it out with `.exdignore`",
+            );
+        }
+        for (path, reason) in &layout.unreadable {
+            self.whole(
+                E007,
+                path,
+                &format!("cannot be read: {reason}"),
+                "check permissions, and that it still exists",
+            );
+        }
+        if let Some(problem) = &layout.ignore_problem {
+            self.whole(
+                E007,
+                ".exdignore",
+                &format!("cannot be used: {problem}"),
+                "mend the pattern; it is gitignore's dialect",
+            );
+        }
+        if let Some(limit) = tree.overflow() {
+            self.whole(
+                E008,
+                "",
+                &format!("the namespace has {limit}"),
+                "split it, or remove what does not belong to it",
+            );
+        }
+        for (folder, found) in [("flags", &layout.flags), ("segments", &layout.segments)] {
+            if found.len() > limits::FILES {
+                let message = format!("`{folder}` has {} files, more than {}", found.len(), limits::FILES);
+                self.whole(E008, folder, &message, "split the namespace");
+            }
+        }
+        if !layout.flags_folder {
+            self.whole(
+                W011,
+                "",
+                "there is no `flags` directory",
+                "a namespace has one file per flag: `flags/<key>.toml`; check the path",
+            );
+        }
+    }
+
+    fn namespace(&mut self, layout: &Layout<'_>, options: &LintOptions) -> NamespaceFile {
+        let Some(entry) = layout.namespace else { return NamespaceFile::default() };
+        let path = "namespace.toml";
+        let Some(text) = self.text(path, entry) else { return NamespaceFile::default() };
+        let (mut file, root) = open(path, text, options.schema_major);
+        let namespace = root.map(|root| parse_namespace(&mut file, &root)).unwrap_or_default();
+        if let (Some((slug, span)), Some(directory)) = (&namespace.slug, &options.directory)
+            && slug != directory
+        {
+            let message = format!("the slug `{slug}` differs from the directory's name `{directory}`");
+            file.findings.add_help(W005, span.clone(), message, "rename one of them, so that people find it");
+        }
+        self.diagnostics.extend(file.findings.finish());
+        namespace
+    }
+
+    fn file<'t, M>(
+        &mut self,
+        found: &Found<'t>,
+        options: &LintOptions,
+        sources: &mut BTreeMap<&'t str, Source<'t, M>>,
+        parse: impl Fn(&mut File<'t>, &str, &super::parse::Root<'t>) -> Option<M>,
+    ) {
+        if !names::is_key(found.stem) {
+            let help = "a key is `[a-z][a-z0-9_-]*`, at most 63 characters; rename the file";
+            self.whole(E032, found.path, "the file's name is no well-formed key", help);
+            return;
+        }
+        let Some(text) = self.text(found.path, found.entry) else { return };
+        let (mut file, root) = open(found.path, text, options.schema_major);
+        let model = root.and_then(|root| parse(&mut file, found.stem, &root));
+        sources.insert(found.stem, Source { file, model });
+    }
+
+    /// Returns the text of a file, or reports why there is none.
+    fn text<'t>(&mut self, path: &str, entry: &'t Entry) -> Option<&'t str> {
+        match entry {
+            Entry::File(content) if content.len() > limits::FILE => {
+                self.too_large(path, content.len() as u64);
+                None
+            }
+            Entry::File(content) => {
+                let text = std::str::from_utf8(content);
+                if let Err(error) = &text {
+                    let message = format!("not UTF-8 (byte {})", error.valid_up_to());
+                    self.whole(E007, path, &message, "save the file as UTF-8");
+                }
+                text.ok()
+            }
+            Entry::TooLarge { bytes } => {
+                self.too_large(path, *bytes);
+                None
+            }
+            Entry::Unreadable(reason) => {
+                self.whole(
+                    E007,
+                    path,
+                    &format!("cannot be read: {reason}"),
+                    "check permissions, and that it still exists",
+                );
+                None
+            }
+            _ => {
+                self.whole(
+                    E007,
+                    path,
+                    "not a regular file",
+                    "put a plain file there, or leave it out with `.exdignore`",
+                );
+                None
+            }
+        }
+    }
+
+    fn too_large(&mut self, path: &str, bytes: u64) {
+        let message = format!("{bytes} bytes, more than {}", limits::FILE);
+        self.whole(E008, path, &message, "a file of a namespace is at most 1 MiB; split it");
+    }
+
+    fn whole(&mut self, code: CodeInfo, path: &str, message: &str, help: &str) {
+        self.diagnostics.push(whole_file(code, path, message, help));
+    }
+
+    fn finish(
+        mut self,
+        slug: String,
+        namespace: NamespaceFile,
+        sources: Sources<'_>,
+        attributes: BTreeMap<String, super::model::AttrType>,
+        layout: &Layout<'_>,
+    ) -> Linted {
+        let mut manifest = Manifest::new(slug.clone());
+        if let Some(name) = namespace.display_name {
+            manifest.display_name = name;
+        }
+        manifest.description = namespace.description;
+        manifest.telemetry_enabled = namespace.telemetry_enabled.unwrap_or(true);
+        manifest.private_attributes = namespace.private_attributes;
+        manifest.raw_entity_ids = namespace.raw_entity_ids;
+        manifest.environments = namespace.environments;
+        manifest.attributes = attributes;
+        for (key, source) in sources.flags {
+            self.diagnostics.extend(source.file.findings.finish());
+            manifest.flags.extend(source.model.map(|model| (key.to_owned(), model.flag)));
+        }
+        for (key, source) in sources.segments {
+            self.diagnostics.extend(source.file.findings.finish());
+            manifest.segments.extend(source.model.map(|model| (key.to_owned(), model.segment)));
+        }
+        self.diagnostics.sort_by(|a, b| {
+            (&a.file, a.line, a.code, a.column, &a.message)
+                .cmp(&(&b.file, b.line, b.code, b.column, &b.message))
+        });
+        let report = LintReport {
+            namespace: slug,
+            flags: layout.flags.len(),
+            segments: layout.segments.len(),
+            diagnostics: self.diagnostics,
+        };
+        Linted { manifest: report.passed().then_some(manifest), report }
+    }
+}
+
+fn slug(namespace: &NamespaceFile, options: &LintOptions) -> String {
+    let declared = namespace.slug.as_ref().map(|(slug, _)| slug);
+    declared
+        .or(options.slug.as_ref())
+        .or(options.directory.as_ref())
+        .cloned()
+        .unwrap_or_else(|| "namespace".to_owned())
+}

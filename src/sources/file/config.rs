@@ -1,0 +1,114 @@
+//! Settings of the `file` source.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::read::ReadLimits;
+use crate::{Error, ErrorKind, Result};
+
+/// Where the files are, and how they are read.
+///
+/// # Examples
+/// ```
+/// use leverframe::sources::file::FileConfig;
+/// let config = FileConfig::of_uri("file:///etc/my%20app/flags")?;
+/// assert_eq!(config.path, std::path::Path::new("/etc/my app/flags"));
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FileConfig {
+    /// The directory or file.
+    pub path: PathBuf,
+    /// How often the files' metadata is looked at, in milliseconds, besides what the operating system tells.
+    /// Default: 1000.
+    pub check_interval_ms: u64,
+    /// The folders of a directory that are read besides its own files. Default: `flags` and `segments`.
+    pub folders: Vec<String>,
+    /// The largest single file that is read, in bytes, where the path names a file. Default: 5,000,000.
+    pub max_file_bytes: u64,
+}
+
+impl FileConfig {
+    /// Reads from `path`, everything else at its default.
+    #[must_use]
+    pub fn at(path: impl AsRef<Path>) -> Self {
+        Self { path: path.as_ref().to_owned(), ..Self::default() }
+    }
+
+    /// Reads from the path of a `file://` URI, everything else at its default.
+    ///
+    /// # Errors
+    /// `Invalid` where the URI names another host, is not absolute, or is wrongly escaped.
+    pub fn of_uri(uri: &str) -> Result<Self> {
+        let refuse = |reason: &str| {
+            Error::new(ErrorKind::Invalid, "read the file URI")
+                .with("uri", uri)
+                .with("reason", reason)
+                .hint("write it as `file:///absolute/path`, with spaces as `%20`")
+        };
+        let rest = uri.strip_prefix("file://").ok_or_else(|| refuse("it does not begin with `file://`"))?;
+        let path = rest.strip_prefix("localhost").unwrap_or(rest);
+        if !path.starts_with('/') {
+            return Err(refuse("it names another host, or its path is not absolute"));
+        }
+        if path.contains(['?', '#']) {
+            return Err(refuse("it has a query or a fragment"));
+        }
+        Ok(Self::at(decode(path).ok_or_else(|| refuse("it is wrongly escaped"))?))
+    }
+
+    pub(super) fn limits(&self) -> ReadLimits {
+        ReadLimits { folders: self.folders.clone(), ..ReadLimits::default() }
+    }
+}
+
+impl Default for FileConfig {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            check_interval_ms: 1000,
+            folders: ReadLimits::default().folders,
+            max_file_bytes: crate::manifest::archive::limits::COMPRESSED as u64,
+        }
+    }
+}
+
+/// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let high = char::from(rest.next()?).to_digit(16)?;
+        let low = char::from(rest.next()?).to_digit(16)?;
+        bytes.push(u8::try_from(high * 16 + low).ok().filter(|b| *b != 0)?);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_uris_give_their_path_and_others_are_refused() {
+        assert_eq!(FileConfig::of_uri("file://localhost/a/b").unwrap().path, Path::new("/a/b"));
+        for bad in [
+            "file://host/a",
+            "file://a/b",
+            "file:///a%2",
+            "file:///a%zz",
+            "file:///a%00",
+            "file:///a#main",
+            "/a",
+        ] {
+            assert_eq!(FileConfig::of_uri(bad).unwrap_err().kind(), ErrorKind::Invalid, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Documents from the local file system: a directory, or a single file such as an archive.
+//!
+//! Choose it for files that a deployment puts there: a checkout, a mounted ConfigMap, a package. A directory becomes
+//! a tree, a file becomes bytes; the revision is the digest of the content. Changes are noticed at once where the
+//! operating system tells of them (feature `watch`), and by a look at the files' metadata everywhere else. An
+//! editor's rename-replace, a replaced directory, a link that is turned to another release and the `..data` link of
+//! a Kubernetes ConfigMap are changes like any other.
+//!
+//! It does not write, and it follows no link inside the tree.
+
+mod config;
+mod read;
+mod signature;
+#[cfg(feature = "watch")]
+mod watch;
+#[cfg(not(feature = "watch"))]
+#[path = "unwatched.rs"]
+mod watch;
+
+use std::{
+    fmt,
+    future::poll_fn,
+    pin::pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+pub use self::{
+    config::FileConfig,
+    read::{ReadLimits, read_tree},
+};
+use self::{
+    read::{read_file, resolve_root},
+    signature::Signature,
+};
+use crate::{
+    Error, ErrorKind, Result,
+    backends::clock_system::SystemClock,
+    document::{Content, Document, Entry, Revision, Tree},
+    manifest::fingerprint::hex,
+    traits::{Clock, Load, Source},
+};
+
+/// The name under which the source is registered.
+pub const NAME: &str = "file";
+
+/// A source over a directory or a file; see the [module](self).
+pub struct FileSource {
+    config: FileConfig,
+    clock: Arc<dyn Clock>,
+    /// What the files' metadata was just before the last load began.
+    seen: Mutex<Option<Signature>>,
+    closed: AtomicBool,
+}
+
+impl FileSource {
+    /// Opens the source; nothing is read yet.
+    #[must_use]
+    pub fn open(config: FileConfig) -> Self {
+        Self::open_with_clock(config, Arc::new(SystemClock::new()))
+    }
+
+    /// Opens the source with another clock than the system's; nothing is read yet.
+    #[must_use]
+    pub fn open_with_clock(config: FileConfig, clock: Arc<dyn Clock>) -> Self {
+        Self { config, clock, seen: Mutex::new(None), closed: AtomicBool::new(false) }
+    }
+
+    fn read(&self) -> Result<Document> {
+        let path = &self.config.path;
+        let resolved = resolve_root(path)?;
+        // The name is the caller's own, not that of a release directory or of `..data`.
+        let name = path.file_name().filter(|_| !path.ends_with("..")).or_else(|| resolved.file_name());
+        let name = name.map(|n| n.to_string_lossy().into_owned());
+        let content = if resolved.is_dir() {
+            Content::Tree(read_tree(path, &self.config.limits())?)
+        } else {
+            Content::Bytes(read_file(&resolved, self.config.max_file_bytes)?)
+        };
+        let document = Document::new(digest(&content), content);
+        Ok(match name {
+            Some(name) => document.named(name),
+            None => document,
+        })
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Cancelled, "load from a closed source")
+                .with("path", self.config.path.display()));
+        }
+        Ok(())
+    }
+
+    fn has_changed(&self) -> bool {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.as_ref().is_some_and(|seen| *seen != Signature::of(&self.config))
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn load<'a>(&self, since: Option<&'a Revision>) -> Result<Load> {
+        self.check_open()?;
+        // Taken before the content is read: a change in between then counts as not yet seen.
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Signature::of(&self.config));
+        let document = self.read()?;
+        Ok(if since == Some(document.revision()) { Load::Unchanged } else { Load::Snapshot(document) })
+    }
+
+    async fn changed(&self) -> Result<()> {
+        let interval = Duration::from_millis(self.config.check_interval_ms.max(1));
+        loop {
+            // Watching starts before the comparison, so that nothing falls between the two.
+            let told = watch::events(&self.config);
+            if self.has_changed() {
+                // Files of one change arrive one after the other; loading in the middle of it would serve half.
+                self.clock.sleep_until(self.clock.now() + SETTLE).await;
+                return Ok(());
+            }
+            let mut told = pin!(told);
+            let mut due = self.clock.sleep_until(self.clock.now() + interval);
+            poll_fn(
+                |cx| if told.as_mut().poll(cx).is_ready() { Poll::Ready(()) } else { due.as_mut().poll(cx) },
+            )
+            .await;
+        }
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for FileSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSource").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// How long a change is given to become whole.
+const SETTLE: Duration = Duration::from_millis(20);
+
+fn digest(content: &Content) -> Revision {
+    let mut hash = Sha256::new();
+    match content {
+        Content::Bytes(bytes) => hash.update(bytes),
+        Content::Tree(tree) => digest_tree(tree, &mut hash),
+    }
+    Revision::new(format!("sha256:{}", hex(&hash.finalize())))
+}
+
+/// Lengths stand before texts, so that no two trees run together to the same bytes.
+fn digest_tree(tree: &Tree, hash: &mut Sha256) {
+    let mut text = |tag: u8, text: &[u8]| {
+        hash.update([tag]);
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    };
+    for (path, entry) in tree.iter() {
+        text(0, path.as_bytes());
+        match entry {
+            Entry::File(content) => text(1, content),
+            Entry::Directory => text(2, b""),
+            Entry::Skipped => text(3, b""),
+            Entry::Special => text(4, b""),
+            Entry::Symlink => text(5, b""),
+            Entry::TooLarge { bytes } => text(6, &bytes.to_le_bytes()),
+            Entry::Unreadable(reason) => text(7, reason.as_bytes()),
+        }
+    }
+    if let Some(reason) = tree.overflow() {
+        text(8, reason.as_bytes());
+    }
+}

@@ -1,0 +1,127 @@
+//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome.
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use leverframe::{EvalContext, ExdClient, Namespace};
+
+fn flag(flag_type: &str, first: &str, second: &str) -> String {
+    format!(
+        r#"
+schema_version = "0.1"
+[flag]
+type = "{flag_type}"
+[flag.variants]
+first = {first}
+second = {second}
+[flag.environments._]
+variant = "first"
+[[flag.environments._.rules]]
+segment = "half-of-premium"
+variant = "second"
+"#
+    )
+}
+
+const SEGMENT: &str = r#"
+schema_version = "0.1"
+[segment]
+[segment.predicate]
+and = [
+    { attribute = "user.country", op = "in", values = ["US", "DE", "FR"] },
+    { attribute = "user.app", op = "semver_gte", value = "2.1.0" },
+    { attribute = "user.age", op = "gt", value = 17 },
+]
+[segment.bucket]
+entity_id_attribute = "user.id"
+salt = "s"
+start = 0
+end = 4999
+"#;
+
+fn namespace() -> Namespace {
+    let files = [
+        ("flags/bool.toml", flag("boolean", "false", "true")),
+        ("flags/int.toml", flag("integer", "1", "2")),
+        ("flags/float.toml", flag("float", "1.5", "2.5")),
+        ("segments/half-of-premium.toml", SEGMENT.to_owned()),
+    ];
+    Namespace::from_files("shop", &files).unwrap()
+}
+
+fn contexts() -> Vec<EvalContext> {
+    (0..64)
+        .map(|i| {
+            EvalContext::builder()
+                .str("user.id", format!("user-{i}"))
+                .str("user.country", if i % 3 == 0 { "ES" } else { "DE" })
+                .str("user.app", "2.3.0-rc.1")
+                .int("user.age", i)
+                .build()
+        })
+        .collect()
+}
+
+fn client() -> ExdClient {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime
+        .block_on(ExdClient::builder().namespace_inline(namespace()).environment("production").build())
+        .unwrap()
+}
+
+#[test]
+fn strict_entry_points_allocate_nothing() {
+    let (namespace, contexts) = (namespace(), contexts());
+
+    let counted = measure(|| {
+        for ctx in &contexts {
+            black_box(namespace.eval_bool("bool", "production", ctx).unwrap());
+            black_box(namespace.eval_i64("int", "production", ctx).unwrap());
+            black_box(namespace.eval_f64("float", "production", ctx).unwrap());
+        }
+    });
+
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn client_pinned_view_and_handles_allocate_nothing() {
+    let (client, contexts) = (client(), contexts());
+    let (pinned, handle) = (client.pin(), client.flag("bool", false));
+
+    let counted = measure(|| {
+        for ctx in &contexts {
+            black_box(client.bool_flag_sync("bool", ctx, false));
+            black_box(client.int_flag_sync("int", ctx, 0));
+            black_box(client.float_flag_sync("float", ctx, 0.0));
+            black_box(pinned.bool_flag("bool", ctx, false));
+            black_box(handle.get(ctx));
+        }
+    });
+
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_failing_evaluation_allocates_nothing_once_its_warning_is_not_due() {
+    let (client, contexts) = (client(), contexts());
+    black_box(client.bool_flag_sync("no-such-flag", &contexts[0], false));
+
+    let counted = measure(|| {
+        for ctx in &contexts {
+            black_box(client.bool_flag_sync("no-such-flag", ctx, true));
+        }
+    });
+
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn the_counter_counts() {
+    let counted = measure(|| {
+        black_box(vec![1_u8]);
+    });
+
+    assert_eq!(counted.count_total, 1);
+}
