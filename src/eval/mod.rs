@@ -11,6 +11,7 @@ mod program;
 mod resolve;
 mod result;
 mod semver;
+pub(crate) mod space;
 
 pub use self::{
     bucket::bucket,
@@ -20,6 +21,7 @@ pub use self::{
     resolve::Evaluation,
     result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},
     semver::Semver,
+    space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
 };
 pub(crate) use self::{
     context::hash_key,

@@ -487,7 +487,7 @@ fn index(flags: &[FlagEntry]) -> Box<[Slot]> {
     slots.into()
 }
 
-fn compile_test(atom: &Atom, inferred: AttrType) -> Test {
+pub(super) fn compile_test(atom: &Atom, inferred: AttrType) -> Test {
     let first = || atom.operands.first();
     match atom.op {
         Operator::IsSet => Test::IsSet,
