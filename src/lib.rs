@@ -1,5 +1,8 @@
 //! Run-time control for Rust services: feature flags, remote configs and secrets, and adaptive traffic gating.
 
+// So that the macros for plug-ins, which name this crate from outside, work inside it as well.
+extern crate self as leverframe;
+
 pub mod document;
 mod error;
 mod secret;
