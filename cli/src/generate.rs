@@ -3,9 +3,9 @@
 use leverframe::document::Tree;
 
 /// Generates a namespace of that many flags; it lints without errors and warnings.
-pub(crate) fn generate(flags: u32, seed: u64) -> Tree {
+pub(crate) fn generate(slug: &str, flags: u32, seed: u64) -> Tree {
     let mut dice = Dice(seed);
-    let mut files = vec![("namespace.toml".to_owned(), NAMESPACE.to_owned())];
+    let mut files = vec![("namespace.toml".to_owned(), NAMESPACE.replace("@slug@", slug))];
     let segments: Vec<String> =
         (0..(flags / 50).clamp(3, 200)).map(|n| format!("{}-{n}", dice.pick(&AUDIENCES))).collect();
     for (n, key) in segments.iter().enumerate() {
@@ -138,7 +138,7 @@ impl Dice {
 const NAMESPACE: &str = r#"schema_version = "0.1"
 
 [namespace]
-slug = "generated"
+slug = "@slug@"
 description = "Generated for load tests"
 private_attributes = ["user.email"]
 
@@ -181,14 +181,14 @@ mod tests {
 
     #[test]
     fn equal_seeds_give_equal_namespaces_and_others_do_not() {
-        assert_eq!(generate(50, 1), generate(50, 1));
-        assert_ne!(generate(50, 1), generate(50, 2));
+        assert_eq!(generate("large", 50, 1), generate("large", 50, 1));
+        assert_ne!(generate("large", 50, 1), generate("large", 50, 2));
     }
 
     #[test]
     fn what_is_generated_lints_without_errors_and_warnings() {
         for (flags, seed) in [(1, 1), (2, 7), (100, 1), (1000, 3)] {
-            let report = lint_tree(&generate(flags, seed), &LintOptions::new()).report;
+            let report = lint_tree(&generate("large", flags, seed), &LintOptions::new()).report;
 
             let findings: Vec<String> =
                 report.errors().chain(report.warnings()).map(ToString::to_string).collect();
