@@ -81,7 +81,9 @@ impl<'s> Known<'s> {
                 // Casts saturate, which is the nearest integer there is.
                 Scalar::Float(v) => {
                     let (low, high) = (v.floor() as i64, v.ceil() as i64);
-                    [low, high, low.saturating_sub(1), high.saturating_add(1)].into_iter().for_each(&mut push);
+                    [low, high, low.saturating_sub(1), high.saturating_add(1)]
+                        .into_iter()
+                        .for_each(&mut push);
                 }
                 Scalar::String(_) | Scalar::Bool(_) => {}
             }
@@ -101,19 +103,33 @@ impl<'s> Known<'s> {
                     if near.abs() < EXACT {
                         values.extend([near, near + 1.0, near - 1.0].map(AttrValue::Float));
                     }
-                    fine.extend([Some(*v), v.checked_add(1), v.checked_sub(1)].into_iter().flatten().map(AttrValue::Int));
+                    fine.extend(
+                        [Some(*v), v.checked_add(1), v.checked_sub(1)]
+                            .into_iter()
+                            .flatten()
+                            .map(AttrValue::Int),
+                    );
                     near
                 }
                 Scalar::Float(v) => {
-                    values.extend([*v, v + 1.0, v - 1.0].into_iter().filter(|v| v.is_finite()).map(AttrValue::Float));
+                    values.extend(
+                        [*v, v + 1.0, v - 1.0].into_iter().filter(|v| v.is_finite()).map(AttrValue::Float),
+                    );
                     // Casts saturate, which is the nearest integer there is.
                     let (low, high) = (v.floor() as i64, v.ceil() as i64);
-                    fine.extend([low, high, low.saturating_sub(1), high.saturating_add(1)].map(AttrValue::Int));
+                    fine.extend(
+                        [low, high, low.saturating_sub(1), high.saturating_add(1)].map(AttrValue::Int),
+                    );
                     *v
                 }
                 Scalar::String(_) | Scalar::Bool(_) => continue,
             };
-            fine.extend([near, near.next_up(), near.next_down()].into_iter().filter(|v| v.is_finite()).map(AttrValue::Float));
+            fine.extend(
+                [near, near.next_up(), near.next_down()]
+                    .into_iter()
+                    .filter(|v| v.is_finite())
+                    .map(AttrValue::Float),
+            );
         }
         values.push(AttrValue::Float(1.0));
         values.append(&mut fine);
@@ -139,7 +155,9 @@ impl<'s> Known<'s> {
                 }
                 (Operator::StartsWith, true, Some(v)) => shape.prefix = longer(shape.prefix, v),
                 (Operator::EndsWith, true, Some(v)) => shape.suffix = longer(shape.suffix, v),
-                (Operator::Contains, true, Some(v)) | (Operator::NotContains, false, Some(v)) => shape.parts.push(v),
+                (Operator::Contains, true, Some(v)) | (Operator::NotContains, false, Some(v)) => {
+                    shape.parts.push(v)
+                }
                 (_, _, Some(v)) if matches!(test, Test::Semver { .. }) => versions.push((v, holds)),
                 _ => {}
             }
@@ -164,9 +182,8 @@ impl<'s> Known<'s> {
     /// A list answers by its elements, one by one: the wanted ones, and for each wanted overlap its first operand
     /// that is not unwanted, are enough, since a further element can only break an answer.
     fn lists(&self, values: &mut Vec<AttrValue>) {
-        let takes_lists = |op| {
-            matches!(op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn)
-        };
+        let takes_lists =
+            |op| matches!(op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn);
         let attribute = &self.space.attributes[self.attribute];
         if !attribute.tests.iter().any(|t| takes_lists(self.space.tests[*t].atom.op)) {
             return;
@@ -178,7 +195,8 @@ impl<'s> Known<'s> {
             match (op, holds) {
                 (Operator::Contains, true) | (Operator::NotContains, false) => wanted.extend(texts),
                 (Operator::In, true) | (Operator::NotIn, false) => overlaps.push(operands),
-                (Operator::Contains | Operator::In, false) | (Operator::NotContains | Operator::NotIn, true) => {
+                (Operator::Contains | Operator::In, false)
+                | (Operator::NotContains | Operator::NotIn, true) => {
                     unwanted.extend(texts);
                 }
                 _ => {}

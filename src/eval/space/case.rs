@@ -10,12 +10,7 @@ use std::{
 
 use super::plan::Plan;
 use crate::{
-    eval::{
-        EvalOptions,
-        bucket::bucket_seed,
-        predicate::Test,
-        program::compile_test,
-    },
+    eval::{EvalOptions, bucket::bucket_seed, predicate::Test, program::compile_test},
     manifest::{
         Manifest,
         model::{Atom, AttrType, Audience, Bucket, Operator, Predicate, Scalar, Variant},
@@ -101,7 +96,12 @@ impl Space {
     }
 
     /// Compiles a flag in an environment.
-    pub(crate) fn case<'m>(&mut self, manifest: &'m Manifest, plan: Plan<'m>, options: &EvalOptions) -> Case<'m> {
+    pub(crate) fn case<'m>(
+        &mut self,
+        manifest: &'m Manifest,
+        plan: Plan<'m>,
+        options: &EvalOptions,
+    ) -> Case<'m> {
         let mut compiler = Compiler { space: self, manifest, segments: HashMap::new() };
         let runs = !plan.gated || options.include_testing();
         let rules = if runs { plan.rules } else { &[] };
@@ -142,7 +142,8 @@ impl Space {
     }
 
     fn test(&mut self, manifest: &Manifest, atom: &Atom) -> usize {
-        let attribute = self.attribute(manifest, &atom.attribute, atom.operands.first().map(Scalar::attr_type));
+        let attribute =
+            self.attribute(manifest, &atom.attribute, atom.operands.first().map(Scalar::attr_type));
         let inferred = manifest.attributes.get(&atom.attribute).copied();
         let inferred = inferred.unwrap_or(self.attributes[attribute].types[0]);
         let test = compile_test(atom, inferred);

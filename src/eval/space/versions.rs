@@ -8,7 +8,11 @@ use crate::eval::Semver;
 /// Complete for comparisons: versions between two neighbouring operands answer alike, and if there is one, the
 /// immediate successor of the lower operand is one. Prefixes and parts are tried on top of that without such a
 /// promise, which is why [`Space::inexact`](super::case::Space::inexact) names the attributes that mix both.
-pub(super) fn around<'s>(operands: impl Iterator<Item = &'s str>, shape: &Shape<'_>, push: &mut impl FnMut(String)) {
+pub(super) fn around<'s>(
+    operands: impl Iterator<Item = &'s str>,
+    shape: &Shape<'_>,
+    push: &mut impl FnMut(String),
+) {
     let mut found: Vec<String> = Vec::new();
     for operand in operands.filter(|o| Semver::parse(o).is_some()) {
         found.push(operand.to_owned());

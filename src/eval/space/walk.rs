@@ -81,7 +81,12 @@ impl Verdict {
 
 impl Case<'_> {
     /// Resolves the flag; `target` is the rule that ought to match first, all others ought not.
-    pub(crate) fn resolve<O: Oracle>(&self, space: &Space, oracle: &mut O, target: Option<usize>) -> Result<Verdict, Stop> {
+    pub(crate) fn resolve<O: Oracle>(
+        &self,
+        space: &Space,
+        oracle: &mut O,
+        target: Option<usize>,
+    ) -> Result<Verdict, Stop> {
         for (index, audience) in self.rules.iter().enumerate() {
             match audience.holds(space, oracle, target == Some(index))? {
                 Held::True => return Ok(Verdict::Rule(index)),
@@ -246,7 +251,10 @@ struct Budget<'s> {
 
 impl Cell {
     pub(crate) fn whole(space: &Space) -> Self {
-        Self { facts: vec![Vec::new(); space.attributes.len()], buckets: vec![Ranges::all(); space.dims.len()] }
+        Self {
+            facts: vec![Vec::new(); space.attributes.len()],
+            buckets: vec![Ranges::all(); space.dims.len()],
+        }
     }
 
     /// Returns whether `value` is possible for the attribute in this cell.
@@ -403,7 +411,8 @@ impl Oracle for Walk<'_> {
         let answers = [Answer::from(wanted), Answer::from(!wanted), Answer::Mismatch];
         let facts = answers.map(|a| Fact::Test(test, a));
         // A mismatch needs a value of another type: one of a second version of the manifest, or a given one.
-        let types = if self.change.is_none() && self.space.attributes[attribute].types.len() == 1 { 2 } else { 3 };
+        let types =
+            if self.change.is_none() && self.space.attributes[attribute].types.len() == 1 { 2 } else { 3 };
         let at = self.choose(attribute, &facts[..types])?;
         Ok(answers[at])
     }
@@ -432,7 +441,9 @@ impl Budget<'_> {
             if !changed && agrees(space, attribute, *fact, value) {
                 // Staying costs nothing, so it is looked at first.
                 options.insert(0, at);
-            } else if may_change && !possible(space, attribute, &mut cell.facts[attribute], &[*fact]).is_empty() {
+            } else if may_change
+                && !possible(space, attribute, &mut cell.facts[attribute], &[*fact]).is_empty()
+            {
                 options.push(at);
             }
         }

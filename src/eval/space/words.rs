@@ -101,7 +101,11 @@ pub(crate) fn facts(space: &Space, cell: &Cell) -> Vec<String> {
         for fact in essential(space, at, &cell.facts[at]) {
             words.push(match fact {
                 Fact::Test(test, Answer::Mismatch) => {
-                    format!("{} has the wrong type for `{}`", attribute.name, atom(&space.tests[test].atom, true))
+                    format!(
+                        "{} has the wrong type for `{}`",
+                        attribute.name,
+                        atom(&space.tests[test].atom, true)
+                    )
                 }
                 Fact::Test(test, answer) => atom(&space.tests[test].atom, answer == Answer::True),
                 Fact::Identity(Identity::None) => format!("{} is absent or empty", attribute.name),
@@ -136,7 +140,8 @@ pub(crate) fn reasons(expr: &Expr, given: &mut Given<'_>, wanted: bool) -> Vec<R
     match expr {
         Expr::All(parts) | Expr::Any(parts) => {
             let all = matches!(expr, Expr::All(_));
-            let holds = |part: &Expr, given: &mut Given<'_>| part.holds(space, given, wanted) == Ok(Held::True);
+            let holds =
+                |part: &Expr, given: &mut Given<'_>| part.holds(space, given, wanted) == Ok(Held::True);
             let result = holds(expr, given);
             // An `and` holds by all its parts and fails by those that fail; an `or` the other way round.
             let mut found = Vec::new();
