@@ -441,8 +441,8 @@ impl fmt::Display for Test {
             Self::IsSet => f.write_str("is_set"),
             Self::IsNotSet => f.write_str("is_not_set"),
             Self::Never => f.write_str("never"),
-            Self::Bool { when_true: true, when_false: true } => f.write_str("in [true, false]"),
-            Self::Bool { when_true: false, when_false: false } => f.write_str("not_in [true, false]"),
+            Self::Bool { when_true: true, when_false: true, .. } => f.write_str("in [true, false]"),
+            Self::Bool { when_true: false, when_false: false, .. } => f.write_str("not_in [true, false]"),
             Self::Bool { when_true, .. } => write!(f, "eq {when_true}"),
             Self::Number { kind, operand, .. } => write!(f, "{} {operand}", kind.as_str()),
             Self::NumberIn { values, negated, .. } => {

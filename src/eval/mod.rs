@@ -6,6 +6,7 @@
 mod bucket;
 mod context;
 mod explain;
+mod nearest;
 mod predicate;
 mod program;
 mod resolve;
@@ -17,6 +18,7 @@ pub use self::{
     bucket::bucket,
     context::{AttrValue, EvalContext, EvalContextBuilder},
     explain::{Block, RuleState, RuleTrace, Step, StepResult, Trace},
+    nearest::{AttributeChange, Change, RuleReason, RuleStatus, WhyNot},
     program::Program,
     resolve::Evaluation,
     result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},

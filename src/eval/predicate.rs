@@ -14,6 +14,8 @@ pub(crate) enum Test {
     Bool {
         when_true: bool,
         when_false: bool,
+        /// A list of strings holds no boolean: true for `not_in` alone.
+        when_list: bool,
     },
     Number {
         kind: NumberTest,
@@ -129,7 +131,7 @@ impl Test {
             (Self::TextIn { values, sorted, negated }, AttrValue::String(v)) => {
                 Some(is_member(values, *sorted, v) != *negated)
             }
-            (Self::Bool { when_true, when_false }, AttrValue::Boolean(v)) => {
+            (Self::Bool { when_true, when_false, .. }, AttrValue::Boolean(v)) => {
                 Some(if *v { *when_true } else { *when_false })
             }
             (Self::Number { kind, operand, .. }, AttrValue::Int(v)) => {
@@ -164,6 +166,7 @@ impl Test {
             }
             // Strings never equal numbers, so the sets do not overlap.
             Self::NumberIn { negated, .. } => *negated,
+            Self::Bool { when_list, .. } => *when_list,
             _ => false,
         }
     }

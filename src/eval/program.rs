@@ -500,6 +500,7 @@ pub(super) fn compile_test(atom: &Atom, inferred: AttrType) -> Test {
             Some(Scalar::Bool(v)) => Test::Bool {
                 when_true: *v == (atom.op == Operator::Eq),
                 when_false: *v != (atom.op == Operator::Eq),
+                when_list: false,
             },
             Some(Scalar::Int(_) | Scalar::Float(_)) | None => {
                 let test = if atom.op == Operator::Eq { NumberTest::Eq } else { NumberTest::Neq };
@@ -563,7 +564,7 @@ fn compile_membership(operands: &[Scalar], inferred: AttrType, negated: bool) ->
         }
         Some(Scalar::Bool(_)) => {
             let holds = |wanted| operands.contains(&Scalar::Bool(wanted)) != negated;
-            Test::Bool { when_true: holds(true), when_false: holds(false) }
+            Test::Bool { when_true: holds(true), when_false: holds(false), when_list: negated }
         }
         Some(Scalar::Int(_) | Scalar::Float(_)) => Test::NumberIn {
             values: operands.iter().filter_map(number).collect(),
