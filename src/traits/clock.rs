@@ -64,7 +64,8 @@ impl Sub for Tick {
 /// - **K2** `sleep_until` is ready no earlier than the tick it was given, and at once for a tick that has passed.
 /// - **K3** a sleep that is dropped leaves nothing behind.
 /// - **K4** clones of a handle to one clock share its time.
-/// - **K5** `wall` may jump either way; nothing that must be ordered uses it.
+///
+/// `wall` may jump either way; nothing that must be ordered uses it.
 ///
 /// # Examples
 /// ```

@@ -17,13 +17,13 @@ const HEAD: usize = 28;
 const DIGEST: usize = 32;
 const NO_REVISION: u32 = u32::MAX;
 /// A revision is an ETag, a commit or a digest.
-const LONGEST_REVISION: usize = 64 * 1024;
+pub(super) const LONGEST_REVISION: usize = 64 * 1024;
 
 /// The most that an entry's file is larger than its content.
 pub(super) const OVERHEAD: u64 = (HEAD + DIGEST + LONGEST_REVISION) as u64;
 
 pub(super) fn encode(entry: &CacheEntry) -> Vec<u8> {
-    let revision = entry.revision().map(|r| r.as_str().as_bytes()).filter(|r| r.len() <= LONGEST_REVISION);
+    let revision = entry.revision().map(|r| r.as_str().as_bytes());
     let millis = entry.stored_at().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
     let mut bytes =
         Vec::with_capacity(HEAD + revision.map_or(0, <[u8]>::len) + entry.content().len() + DIGEST);

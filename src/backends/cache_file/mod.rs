@@ -134,6 +134,10 @@ impl CacheStore for FileCache {
                 .with("limit", self.config.max_entry_bytes)
                 .hint("raise `cache.file.max_entry_bytes`"));
         }
+        if entry.revision().is_some_and(|r| r.as_str().len() > format::LONGEST_REVISION) {
+            return Err(Error::new(ErrorKind::LimitExceeded, "put a cache entry")
+                .with("limit", format!("{} bytes of revision", format::LONGEST_REVISION)));
+        }
         self.write(&path, &entry).map_err(|e| at(&path, "write a cache entry", e))
     }
 
