@@ -324,10 +324,6 @@ impl<'s> Walk<'s> {
         Err(limits.exceeded())
     }
 
-    pub(crate) fn space(&self) -> &'s Space {
-        self.space
-    }
-
     /// Returns what the answers so far leave.
     pub(crate) fn cell(&self) -> &Cell {
         &self.cell
