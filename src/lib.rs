@@ -1,7 +1,22 @@
-//! Run-time control for Rust services: feature flags, remote configs and secrets, and adaptive traffic gating.
+//! Run-time control for Rust services: feature flags from files, checked like code and evaluated in nanoseconds.
+//!
+//! | start here | for |
+//! |---|---|
+//! | [`Namespace`] | flags without any async runtime |
+//! | [`ExdClient`] | flags on Tokio, with defaults instead of errors |
+//! | [`Leverframe`] | everything that a configuration file names |
+//! | [`lint_dir`] | what is wrong with a folder of flags |
+//! | [`traits`], [`registry`] | sources, transports, caches, sinks and clocks of one's own |
+//!
+//! Data flows one way: a [source](traits::Source) loads, the [feed](live::Feed) has it checked
+//! ([`manifest`]) and compiled ([`eval::Program`]) and swaps it in, evaluation reads the snapshot.
+
+// So that the macros for plug-ins, which name this crate from outside, work inside it as well.
+extern crate self as leverframe;
 
 pub mod document;
 mod error;
+mod frame;
 mod secret;
 
 pub mod backends;
@@ -25,6 +40,15 @@ pub use crate::{
         VariantKey,
     },
     flags::{FlagData, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    frame::{Leverframe, LeverframeBuilder},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
 };
+
+/// The attribute that implementations of the traits carry, so that a plug-in depends on this crate alone.
+pub use async_trait::async_trait;
+
+/// The README's snippets, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,3 +1,5 @@
-//! Built-in clocks, caches and transports; each in the folder that bears its name.
+//! Built-in clocks and caches; each in the folder that bears its name.
 
+pub mod cache_file;
+pub mod cache_memory;
 pub mod clock_system;

@@ -198,6 +198,16 @@ impl Trace<'_> {
         own.chain(self.rules_of(Block::CatchAll, catch_all, overridden))
     }
 
+    /// Returns the keys of the segments that were evaluated and hold for the context, in the order they were met.
+    pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter(|step| step.result == StepResult::True).filter_map(|step| {
+            match &self.program.nodes[step.node as usize] {
+                Node::Segment(segment) => Some(&*self.program.segments[*segment as usize].key),
+                _ => None,
+            }
+        })
+    }
+
     fn rules_of(&self, block: Block, plan: Plan, overridden: bool) -> impl Iterator<Item = RuleTrace<'_>> {
         (0..plan.rules).map(move |index| RuleTrace {
             trace: self,

@@ -5,7 +5,11 @@ use crate::{
     eval::Program,
     flags::LoadError,
     live::Product,
-    manifest::{Fingerprint, LintOptions, Manifest, archive, lint_tree},
+    manifest::{
+        Fingerprint, LintOptions, Manifest,
+        archive::{self, slug_of_file},
+        lint_tree,
+    },
 };
 
 /// A namespace that has passed lint, ready to be evaluated.
@@ -58,29 +62,5 @@ impl Product for FlagProduct {
         }
         let program = Program::compile(&manifest);
         Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), manifest })
-    }
-}
-
-/// The slug that an archive's file name suggests: without `.tar.gz` and `-v<N>` (M13).
-fn slug_of_file(name: &str) -> String {
-    let stem = [".tar.gz", ".tgz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
-    match stem.rsplit_once("-v") {
-        Some((slug, version)) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => {
-            slug.to_owned()
-        }
-        _ => stem.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slug_of_an_archive_is_its_stem_without_the_version() {
-        assert_eq!(slug_of_file("billing-v8.tar.gz"), "billing");
-        assert_eq!(slug_of_file("billing.tgz"), "billing");
-        assert_eq!(slug_of_file("billing-vip.tar.gz"), "billing-vip");
-        assert_eq!(slug_of_file("payments"), "payments");
     }
 }

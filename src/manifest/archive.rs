@@ -133,6 +133,23 @@ pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
     Ok(packed)
 }
 
+/// Returns the slug that an archive's file name suggests: without `.tar.gz` and `-v<N>` (M13).
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::manifest::archive::slug_of_file("billing-v8.tar.gz"), "billing");
+/// ```
+#[must_use]
+pub fn slug_of_file(name: &str) -> String {
+    let stem = [".tar.gz", ".tgz"].iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name);
+    match stem.rsplit_once("-v") {
+        Some((slug, version)) if !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit()) => {
+            slug.to_owned()
+        }
+        _ => stem.to_owned(),
+    }
+}
+
 #[derive(Default)]
 struct Reader {
     tree: Tree,
@@ -466,5 +483,13 @@ mod tests {
         let again = unpack(&packed).unwrap().tree;
         assert_eq!(again.iter().map(|(p, _)| p).collect::<Vec<_>>(), ["flags/a.toml"]);
         assert_eq!(pack(&again).unwrap(), packed);
+    }
+
+    #[test]
+    fn the_slug_of_an_archive_is_its_stem_without_the_version() {
+        assert_eq!(slug_of_file("billing-v8.tar.gz"), "billing");
+        assert_eq!(slug_of_file("billing.tgz"), "billing");
+        assert_eq!(slug_of_file("billing-vip.tar.gz"), "billing-vip");
+        assert_eq!(slug_of_file("payments"), "payments");
     }
 }

@@ -5,13 +5,17 @@
 
 use std::{
     future::poll_fn,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     task::Poll,
     time::{Instant, SystemTime},
 };
 
 use self::timer::Timer;
-use crate::traits::{BoxFuture, Clock, Tick};
+use crate::{
+    Result, register_clock,
+    registry::{BuildContext, Plugin},
+    traits::{BoxFuture, Clock, Tick},
+};
 
 mod timer;
 
@@ -79,3 +83,13 @@ fn instant() -> Instant {
 fn wall() -> SystemTime {
     SystemTime::now()
 }
+
+fn build(_: &BuildContext<'_>) -> Result<Arc<dyn Clock>> {
+    Ok(Arc::new(SystemClock::new()))
+}
+
+/// How the clock is registered.
+pub const PLUGIN: Plugin<dyn Clock> = Plugin::new(NAME, env!("CARGO_PKG_NAME"), build)
+    .with_summary("The operating system's monotonic and wall time")
+    .with_example("[clock]\nuse = \"system\"");
+register_clock!(PLUGIN);

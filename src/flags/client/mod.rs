@@ -87,6 +87,11 @@ impl ExdClient {
         Ok(Self::assemble(namespace.feed, environment.as_ref(), false))
     }
 
+    /// Makes a client over a namespace that is refreshed elsewhere; needs no runtime.
+    pub(crate) fn over(namespace: &Namespace, environment: &str, dry_run: bool) -> Self {
+        Self::assemble(namespace.feed.clone(), environment, dry_run)
+    }
+
     fn assemble(feed: Feed<FlagProduct>, environment: &str, dry_run: bool) -> Self {
         let client = Self {
             shared: Arc::new(Shared {

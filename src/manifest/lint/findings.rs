@@ -102,7 +102,15 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
 }
 
 /// Returns the candidate that a misspelt word most likely means, as words for a message.
-pub(crate) fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
+///
+/// # Examples
+/// ```
+/// use leverframe::manifest::lint::did_you_mean;
+/// assert_eq!(did_you_mean("flie", ["file", "https"]).as_deref(), Some("did you mean `file`?"));
+/// assert_eq!(did_you_mean("ftps", ["file"]), None);
+/// ```
+#[must_use]
+pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<String> {
     let limit = match word.chars().count() {
         0..=3 => 1,
         4..=8 => 2,

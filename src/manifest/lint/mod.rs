@@ -11,7 +11,10 @@ mod rules;
 
 use std::collections::BTreeMap;
 
-pub use self::codes::{CODES, CodeInfo};
+pub use self::{
+    codes::{CODES, CodeInfo},
+    findings::did_you_mean,
+};
 use self::{
     codes::{E007, E008, E018, E032, W005, W009, W011},
     findings::whole_file,

@@ -2,33 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-
 use super::read::ReadLimits;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, settings};
 
-/// Where the files are, and how they are read.
-///
-/// # Examples
-/// ```
-/// use leverframe::sources::file::FileConfig;
-/// let config = FileConfig::of_uri("file:///etc/my%20app/flags")?;
-/// assert_eq!(config.path, std::path::Path::new("/etc/my app/flags"));
-/// # Ok::<(), leverframe::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-#[non_exhaustive]
-pub struct FileConfig {
-    /// The directory or file.
-    pub path: PathBuf,
-    /// How often the files' metadata is looked at, in milliseconds, besides what the operating system tells.
-    /// Default: 1000.
-    pub check_interval_ms: u64,
-    /// The folders of a directory that are read besides its own files. Default: `flags` and `segments`.
-    pub folders: Vec<String>,
-    /// The largest single file that is read, in bytes, where the path names a file. Default: 5,000,000.
-    pub max_file_bytes: u64,
+settings! {
+    /// Where the files are, and how they are read.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::sources::file::FileConfig;
+    /// let config = FileConfig::of_uri("file:///etc/my%20app/flags")?;
+    /// assert_eq!(config.path, std::path::Path::new("/etc/my app/flags"));
+    /// # Ok::<(), leverframe::Error>(())
+    /// ```
+    pub struct FileConfig {
+        /// The directory or file.
+        pub path: PathBuf = Path, PathBuf::new();
+        /// How often the files' metadata is looked at, in milliseconds, besides what the operating system tells.
+        pub check_interval_ms: u64 = Integer, 1_000;
+        /// The folders of a directory that are read besides its own files.
+        pub folders: Vec<String> = List, ["flags", "segments"].map(str::to_owned).into();
+        /// The largest single file that is read, in bytes, where the path names a file.
+        pub max_file_bytes: u64 = Integer, 5_000_000;
+    }
 }
 
 impl FileConfig {
@@ -62,17 +58,6 @@ impl FileConfig {
 
     pub(super) fn limits(&self) -> ReadLimits {
         ReadLimits { folders: self.folders.clone(), ..ReadLimits::default() }
-    }
-}
-
-impl Default for FileConfig {
-    fn default() -> Self {
-        Self {
-            path: PathBuf::new(),
-            check_interval_ms: 1000,
-            folders: ReadLimits::default().folders,
-            max_file_bytes: crate::manifest::archive::limits::COMPRESSED as u64,
-        }
     }
 }
 

@@ -45,6 +45,8 @@ use crate::{
     backends::clock_system::SystemClock,
     document::{Content, Document, Entry, Revision, Tree},
     manifest::fingerprint::hex,
+    register_source,
+    registry::{BuildContext, Plugin},
     traits::{Clock, Load, Source},
 };
 
@@ -185,3 +187,22 @@ fn digest_tree(tree: &Tree, hash: &mut Sha256) {
         text(8, reason.as_bytes());
     }
 }
+
+fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
+    let mut config: FileConfig = context.settings()?;
+    if let Some(uri) = context.uri() {
+        config.path = FileConfig::of_uri(uri)?.path;
+    }
+    if config.path.as_os_str().is_empty() {
+        return Err(Error::new(ErrorKind::Config, "open the file source")
+            .hint("give a `file://` URI, or set `source.file.path`"));
+    }
+    Ok(Arc::new(FileSource::open_with_clock(config, Arc::clone(context.clock()))))
+}
+
+/// How the source is registered.
+pub const PLUGIN: Plugin<dyn Source> = Plugin::new(NAME, env!("CARGO_PKG_NAME"), build)
+    .with_summary("A directory or an archive of the local file system, with notice of changes")
+    .with_example(include_str!("example.toml"))
+    .with_fields(FileConfig::FIELDS);
+register_source!(PLUGIN);

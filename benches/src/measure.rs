@@ -1,0 +1,77 @@
+//! Timing: two sides in turn, so that whatever else the machine does slows both, and the median of many rounds.
+
+use std::time::{Duration, Instant};
+
+/// How much time is spent on a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How often each side has its turn.
+    pub rounds: usize,
+    /// How long one turn takes, about.
+    pub turn: Duration,
+}
+
+impl Effort {
+    /// Enough for figures to quote: about a second a row.
+    pub const FULL: Self = Self { rounds: 31, turn: Duration::from_millis(15) };
+    /// Enough to see that everything works.
+    pub const QUICK: Self = Self { rounds: 5, turn: Duration::from_millis(4) };
+
+    /// Fewer, longer turns, for sides whose single operation is long or that start threads: the system takes some
+    /// milliseconds to move a new thread to the idle core.
+    #[must_use]
+    pub fn in_long_turns(self) -> Self {
+        Self { rounds: self.rounds.div_ceil(3), turn: self.turn * 10 }
+    }
+}
+
+/// Times the given number of operations; what it does beside them it leaves out of the result.
+pub type Side<'a> = &'a mut dyn FnMut(u64) -> Duration;
+
+/// Returns the nanoseconds an operation takes on each side.
+pub fn alternate(effort: Effort, a: Side<'_>, b: Side<'_>) -> (f64, f64) {
+    let turns = (calibrate(effort, a), calibrate(effort, b));
+    let (mut of_a, mut of_b) = (Vec::with_capacity(effort.rounds), Vec::with_capacity(effort.rounds));
+    for _ in 0..effort.rounds {
+        of_a.push(per_operation(a, turns.0));
+        of_b.push(per_operation(b, turns.1));
+    }
+    (median(of_a), median(of_b))
+}
+
+/// Returns the nanoseconds an operation takes.
+pub fn alone(effort: Effort, side: Side<'_>) -> f64 {
+    let operations = calibrate(effort, side);
+    median((0..effort.rounds).map(|_| per_operation(side, operations)).collect())
+}
+
+/// Makes a side of work that is nothing but the operations.
+pub fn whole(mut work: impl FnMut(u64)) -> impl FnMut(u64) -> Duration {
+    move |operations| {
+        let start = Instant::now();
+        work(operations);
+        start.elapsed()
+    }
+}
+
+/// Finds how many operations fill a turn; warms the side up on the way.
+fn calibrate(effort: Effort, side: Side<'_>) -> u64 {
+    let mut operations = 1;
+    loop {
+        let took = side(operations);
+        if took * 2 >= effort.turn {
+            let fill = effort.turn.as_nanos() as f64 / took.as_nanos() as f64;
+            return ((operations as f64 * fill) as u64).max(1);
+        }
+        operations *= 2;
+    }
+}
+
+fn per_operation(side: Side<'_>, operations: u64) -> f64 {
+    side(operations).as_nanos() as f64 / operations as f64
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,234 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Feature flags from files: lint, evaluate, explain, compare, package.
+#[derive(Debug, Parser)]
+#[command(name = "leverframe", version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 ok · 1 the thing checked is bad · 2 usage · 3 files or network · 4 refused"
+)]
+pub(crate) struct Cli {
+    /// When to colour: on a terminal (and not with NO_COLOR), always, or never
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub(crate) color: Color,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Check a namespace: every finding with its code, place and next step
+    #[command(after_help = "Examples:
+  leverframe lint examples/namespaces/payments
+  leverframe lint payments-v8.tar.gz --deny-warnings
+  leverframe lint . --format json
+  leverframe lint --explain E034")]
+    Lint(LintArgs),
+    /// Evaluate one flag, or all of them, for a context
+    #[command(after_help = "Examples:
+  leverframe eval new-checkout --env production --manifest examples/namespaces/payments --ctx user.id=u-1
+  leverframe eval --env production --ctx-file user.json --format json
+  leverframe eval new-checkout --env production --ctx user.country=DE --trace
+
+A context is given as `--ctx key=value`: true and false are booleans, digits are integers, decimals are floats,
+[a,b] is a list of strings, anything else is a string. key=\"7\" forces a string, key:=JSON takes JSON.")]
+    Eval(EvalArgs),
+    /// Explain how a flag resolves, what it reads, and what would change the result
+    #[command(after_help = "Examples:
+  leverframe explain new-checkout --env production
+  leverframe explain new-checkout --env production --ctx user.id=u-1
+  leverframe explain --env production")]
+    Explain(ExplainArgs),
+    /// Pack a namespace into an archive, or unpack one
+    #[command(subcommand)]
+    Manifest(ManifestCommand),
+    /// Start a new namespace that lints clean
+    #[command(after_help = "Examples:
+  leverframe init payments
+  leverframe init . --slug payments")]
+    Init(InitArgs),
+    /// Generate a large, realistic namespace for load tests
+    #[command(after_help = "Example:
+  leverframe gen --flags 10000 --seed 1 /tmp/large")]
+    Gen(GenArgs),
+    /// List the backends that are registered
+    #[command(after_help = "Example:
+  leverframe plugins --format json")]
+    Plugins(FormatArgs),
+    /// Look at the effective configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write completions for a shell
+    #[command(after_help = "Example:
+  leverframe completions bash > /etc/bash_completion.d/leverframe")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Show the whole thing at work on the payments namespace
+    #[command(after_help = "Example:
+  leverframe demo --once")]
+    Demo {
+        /// End after the first change was picked up
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FormatArgs {
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// The namespace: a directory, an archive, or a file:// URI
+    #[arg(default_value = ".")]
+    pub(crate) place: String,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+    /// Fail on warnings as well
+    #[arg(long)]
+    pub(crate) deny_warnings: bool,
+    /// Refuse files whose `schema_version` has another major number
+    #[arg(long, value_name = "N")]
+    pub(crate) schema_major: Option<u64>,
+    /// Show infos as well
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Say what a code means, and do nothing else
+    #[arg(long, value_name = "CODE", conflicts_with = "place")]
+    pub(crate) explain: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ContextArgs {
+    /// An attribute of the context; may be repeated
+    #[arg(long = "ctx", value_name = "KEY=VALUE")]
+    pub(crate) ctx: Vec<String>,
+    /// A JSON file with the attributes; `--ctx` wins over it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ctx_file: Option<PathBuf>,
+    /// Apply rules of blocks with `testing = true`
+    #[arg(long)]
+    pub(crate) include_testing: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManifestArgs {
+    /// The namespace: a directory, an archive, or a file:// URI
+    #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
+    pub(crate) manifest: String,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalArgs {
+    /// The flag; all flags where it is left out
+    pub(crate) flag: Option<String>,
+    /// The environment
+    #[arg(long, value_name = "ENV")]
+    pub(crate) env: String,
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    #[command(flatten)]
+    pub(crate) context: ContextArgs,
+    /// Show each step
+    #[arg(long)]
+    pub(crate) trace: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The flag; an overview of all flags where it is left out
+    pub(crate) flag: Option<String>,
+    /// The environment; every environment where it is left out
+    #[arg(long, value_name = "ENV")]
+    pub(crate) env: Option<String>,
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    #[command(flatten)]
+    pub(crate) context: ContextArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ManifestCommand {
+    /// Write the archive of a namespace directory; it must lint without errors
+    #[command(after_help = "Example:
+  leverframe manifest pack payments -o payments-v8.tar.gz")]
+    Pack {
+        /// The namespace directory
+        dir: PathBuf,
+        /// The archive to write [default: <slug>.tar.gz]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Write the files of an archive into a new directory
+    #[command(after_help = "Example:
+  leverframe manifest unpack payments-v8.tar.gz payments")]
+    Unpack {
+        /// The archive
+        archive: PathBuf,
+        /// The directory to make; it must not exist, or be empty
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// The directory to make; it must not exist, or be empty
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// The namespace's slug [default: the directory's name]
+    #[arg(long)]
+    pub(crate) slug: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GenArgs {
+    /// How many flags
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) flags: u32,
+    /// Equal seeds give equal namespaces
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The directory to make; it must not exist, or be empty
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every effective key with its value and the layer it came from; secrets as ***
+    #[command(after_help = "Example:
+  LEVERFRAME_CACHE__USE=file leverframe config explain --config leverframe.toml")]
+    Explain {
+        /// The configuration file
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        format: FormatArgs,
+    },
+    /// Write the reference of every setting as Markdown
+    #[command(after_help = "Example:
+  leverframe config reference > configuration.md")]
+    Reference,
+}

@@ -1,0 +1,40 @@
+//! One file a command.
+
+mod config;
+mod demo;
+mod eval;
+mod explain;
+mod generate;
+mod init;
+mod lint;
+mod manifest;
+mod plugins;
+
+use clap::CommandFactory;
+
+use crate::{
+    args::{Cli, Command},
+    failure::{Failure, exit},
+    output::Out,
+};
+
+/// Runs the command and returns the exit code.
+pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
+    match &cli.command {
+        Command::Lint(args) => lint::run(args, out),
+        Command::Eval(args) => eval::run(args, out),
+        Command::Explain(args) => explain::run(args, out),
+        Command::Manifest(command) => manifest::run(command, out),
+        Command::Init(args) => init::run(args, out),
+        Command::Gen(args) => generate::run(args, out),
+        Command::Plugins(args) => plugins::run(args, out),
+        Command::Config(command) => config::run(command, out),
+        Command::Demo { once } => demo::run(*once, out),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "leverframe", &mut script);
+            out.bytes(&script)?;
+            Ok(exit::OK)
+        }
+    }
+}
