@@ -1,10 +1,10 @@
 //! Differences between manifests: the words, and the exact shares against brute force.
 
 #[path = "support/naive.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
+#[expect(dead_code, reason = "shared with other tests")]
 mod naive;
 #[path = "support/random.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
+#[expect(dead_code, reason = "shared with other tests")]
 mod random;
 #[path = "support/toml.rs"]
 mod toml;
@@ -268,8 +268,7 @@ fn testing_rules_move_only_those_who_opt_in() {
 
 #[test]
 fn too_many_cases_are_an_error_and_not_a_guess() {
-    let mut limits = Limits::default();
-    limits.cells = 2;
+    let limits = Limits::new().with_cells(2);
     let us = r#"{ attribute = "user.country", op = "in", values = ["US", "DE"] }"#;
     let old = banner("salt = \"s\"\nstart = 0\nend = 999", us);
     let new = banner("salt = \"s\"\nstart = 0\nend = 2499", us);

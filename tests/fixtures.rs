@@ -1,7 +1,7 @@
 //! Fixtures: what they cover, that they are true, and that their renderings are usable.
 
 #[path = "support/random.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
+#[expect(dead_code, reason = "shared with other tests")]
 mod random;
 #[path = "support/toml.rs"]
 mod toml;
@@ -27,7 +27,8 @@ fn site() -> Manifest {
 }
 
 fn fixtures(manifest: &Manifest, environment: &str, options: &FixtureOptions) -> Fixtures {
-    Fixtures::of(manifest, &Program::compile(manifest), "ranking", environment, options).unwrap()
+    Fixtures::of(manifest, &Program::compile(manifest), "ranking", environment, options)
+        .expect("the flag exists")
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Why-not: reasons of rules, and the smallest change of context against brute force.
 
 #[path = "support/random.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
+#[expect(dead_code, reason = "shared with other tests")]
 mod random;
 #[path = "support/toml.rs"]
 mod toml;
@@ -56,8 +56,8 @@ fn ranking() -> Manifest {
 
 fn nearest(manifest: &Manifest, context: &EvalContext, wanted: Option<&str>) -> Option<Change> {
     let program = Program::compile(manifest);
-    let why = WhyNot::of(manifest, &program, "ranking", "production", context, &EvalOptions::new()).unwrap();
-    why.nearest(wanted).unwrap()
+    let why = WhyNot::of(manifest, &program, "ranking", "production", context, &EvalOptions::new());
+    why.and_then(|why| why.nearest(wanted)).expect("the flag and the variant exist")
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn an_entity_id_is_changed_by_the_buckets_it_must_fall_into() {
     let manifest = toml::manifest(&[
         (
             "flags/ranking.toml",
-            &RANKING.split("[[flag.environments._.rules]]\npredicate = { or").next().unwrap(),
+            RANKING.split("[[flag.environments._.rules]]\npredicate = { or").next().unwrap(),
         ),
         ("segments/us-tenth.toml", US_TENTH),
     ]);

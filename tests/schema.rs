@@ -6,6 +6,7 @@ mod toml;
 /// Generated from `tests/generated/site`, compared below, and used here as anybody would use it.
 #[path = "generated/ranking_context.rs"]
 #[rustfmt::skip]
+#[expect(unreachable_pub, reason = "generated for use in a library")]
 mod ranking_context;
 
 use leverframe::{

@@ -12,11 +12,12 @@ use super::{
     context::AttrValue,
     space::{
         Limits, Reason,
+        ask::{Given, Verdict},
         case::{Case, Expr, Space},
         plan::Plan,
         ranges::Ranges,
         solve::{Fact, Identity},
-        walk::{Cell, Given, Verdict, Walk},
+        walk::{Cell, Walk},
         witness, words,
     },
 };

@@ -260,8 +260,7 @@ fn takes_lists(atom: &Atom) -> bool {
 fn required(manifest: &Manifest, plan: Plan<'_>) -> Vec<String> {
     let mut space = Space::over([manifest]);
     let case = space.case(manifest, plan, &EvalOptions::new());
-    let mut limits = Limits::default();
-    limits.cells = MOST_PATHS;
+    let limits = Limits::new().with_cells(MOST_PATHS);
     let mut always: Option<BTreeSet<usize>> = None;
     let told = Walk::explore(&space, limits, |walk| {
         case.resolve(&space, walk, None)?;

@@ -7,7 +7,7 @@ use leverframe::{
 };
 
 /// Lints files given as path and text, and returns the manifest; every error of lint fails the test.
-pub fn manifest(files: &[(&str, &str)]) -> Manifest {
+pub(crate) fn manifest(files: &[(&str, &str)]) -> Manifest {
     let mut tree = Tree::new();
     for (path, text) in files {
         tree.insert(*path, Entry::File(Bytes::from(format!("schema_version = \"0.1\"\n{text}"))));

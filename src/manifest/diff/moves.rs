@@ -12,11 +12,12 @@ use crate::{
     eval::{
         AttrValue, EvalContext, EvalOptions, Limits, Share,
         space::{
+            ask::{Oracle, Stop, Verdict},
             case::{self, Space},
             plan::Plan,
             ranges::Ranges,
             solve::{Answer, Fact, Identity},
-            walk::{Cell, Oracle, Stop, Trail, Verdict, Walk},
+            walk::{Cell, Trail, Walk},
             witness, words,
         },
     },
