@@ -6,6 +6,7 @@
 mod bucket;
 mod context;
 mod explain;
+mod fixtures;
 mod nearest;
 mod predicate;
 mod program;
@@ -18,6 +19,7 @@ pub use self::{
     bucket::bucket,
     context::{AttrValue, EvalContext, EvalContextBuilder},
     explain::{Block, RuleState, RuleTrace, Step, StepResult, Trace},
+    fixtures::{Coverage, Fixture, FixtureOptions, Fixtures, Unreached},
     nearest::{AttributeChange, Change, RuleReason, RuleStatus, WhyNot},
     program::Program,
     resolve::Evaluation,

@@ -11,9 +11,10 @@ use super::{
     context::AttrValue,
     space::{
         Limits, Reason,
+        ask::{Given, Held, Verdict},
         case::{Case, Space},
         plan::Plan,
-        walk::{Cell, Given, Held, Verdict, Walk},
+        walk::{Cell, Walk},
         witness, words,
     },
 };

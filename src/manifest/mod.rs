@@ -5,18 +5,22 @@
 pub mod archive;
 mod closure;
 mod diagnostic;
+mod diff;
 pub(crate) mod fingerprint;
 mod layout;
 pub mod lint;
 pub mod model;
 pub(crate) mod names;
 mod parse;
+pub(crate) mod schema;
 
 pub use self::{
     closure::closure,
     diagnostic::{LintDiagnostic, LintReport, Severity},
+    diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
     layout::{Found, Layout},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
+    schema::{AttributeSource, Schema, SchemaAttribute},
 };

@@ -14,7 +14,7 @@ use leverframe::{
 
 /// What the naive evaluator says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Resolved { value: FlagValue, variant: String, rule: Option<usize> },
     Mismatch { attribute: String, expected: AttrType, actual: AttrType },
     UnknownFlag,
@@ -25,7 +25,7 @@ pub enum Answer {
 struct Mismatch(String, AttrType, AttrType);
 
 /// Section 8, step by step.
-pub fn evaluate(
+pub(crate) fn evaluate(
     manifest: &Manifest,
     flag: &str,
     environment: &str,
@@ -371,7 +371,7 @@ fn in_bucket(bucket: &Bucket, segment: &str, context: &EvalContext) -> bool {
 }
 
 /// The bucket function, with the hash written byte by byte from its description.
-pub fn naive_bucket(id: &str, salt: &str) -> u16 {
+pub(crate) fn naive_bucket(id: &str, salt: &str) -> u16 {
     let hash = murmur3(id.as_bytes(), murmur3(salt.as_bytes(), 0));
     (u64::from(hash) * 10_000 / 4_294_967_296) as u16
 }
@@ -386,11 +386,11 @@ fn murmur3(bytes: &[u8], seed: u32) -> u32 {
             k += u32::from(*byte) << (8 * i);
         }
         k = k.wrapping_mul(0xcc9e_2d51);
-        k = k << 15 | k >> 17;
+        k = k.rotate_left(15);
         k = k.wrapping_mul(0x1b87_3593);
         hash ^= k;
         if block.len() == 4 {
-            hash = hash << 13 | hash >> 19;
+            hash = hash.rotate_left(13);
             hash = hash.wrapping_mul(5).wrapping_add(0xe654_6b64);
         }
         at += 4;

@@ -13,7 +13,7 @@ use leverframe::{
 use proptest::{prelude::*, sample::select};
 
 /// The attributes that random manifests read, with the type each has in all of them.
-pub const ATTRIBUTES: [(&str, AttrType); 7] = [
+pub(crate) const ATTRIBUTES: [(&str, AttrType); 7] = [
     ("user.id", AttrType::String),
     ("user.country", AttrType::String),
     ("user.email", AttrType::String),
@@ -24,7 +24,7 @@ pub const ATTRIBUTES: [(&str, AttrType); 7] = [
 ];
 
 /// The environments that random contexts are evaluated in, known or not.
-pub const ENVIRONMENTS: [&str; 5] = ["production", "staging", "elsewhere", "Not-A-Name", "_"];
+pub(crate) const ENVIRONMENTS: [&str; 5] = ["production", "staging", "elsewhere", "Not-A-Name", "_"];
 
 const TEXTS: [&str; 8] = ["", "u-1", "u-2", "US", "DE", "a@x.com", "b@x.com", "x"];
 const VERSIONS: [&str; 8] =
@@ -164,7 +164,7 @@ fn block() -> impl Strategy<Value = EnvBlock> {
 }
 
 /// The flag that every random manifest has.
-pub const FLAG: &str = "flag";
+pub(crate) const FLAG: &str = "flag";
 const SEGMENTS: usize = 4;
 
 fn flag() -> impl Strategy<Value = Flag> {
@@ -185,7 +185,7 @@ fn flag() -> impl Strategy<Value = Flag> {
 }
 
 /// Makes manifests with one flag and four segments.
-pub fn manifest() -> impl Strategy<Value = Manifest> {
+pub(crate) fn manifest() -> impl Strategy<Value = Manifest> {
     let segments = (0..SEGMENTS).map(|i| segment(i).boxed()).collect::<Vec<_>>();
     (flag(), segments, any::<bool>()).prop_map(|(flag, segments, typed)| {
         let mut manifest = Manifest::new("random");
@@ -232,7 +232,7 @@ fn value(name: &'static str, of_type: AttrType, well_typed: bool) -> BoxedStrate
 }
 
 /// Makes contexts; `well_typed` ones hold no value that could mismatch.
-pub fn context(well_typed: bool) -> impl Strategy<Value = EvalContext> {
+pub(crate) fn context(well_typed: bool) -> impl Strategy<Value = EvalContext> {
     let values: Vec<_> =
         ATTRIBUTES.iter().map(|(n, t)| prop::option::weighted(0.75, value(n, *t, well_typed))).collect();
     values.prop_map(|values| {

@@ -320,7 +320,7 @@ fn on_threads(ours: &Leverframe, flag: &str, threads: usize, evaluations: u64) -
 
 /// Times lint and compilation; what they made is dropped after the clock has stopped.
 fn compile(tree: &Tree, times: u64) -> Duration {
-    let options = LintOptions::new().with_slug("load");
+    let options = LintOptions::new();
     let mut made: Vec<(Manifest, Program)> = Vec::with_capacity(times as usize);
     let start = Instant::now();
     for _ in 0..times {

@@ -37,10 +37,10 @@ fn main() {
     const FLAGS: usize = 10_000;
     let files = load::files(FLAGS);
     // Whatever a process allocates once, for its first namespace, is not part of the second.
-    drop(Namespace::from_files("load", load::files(1)).expect("generated namespaces lint clean"));
+    drop(Namespace::from_files("generated", load::files(1)).expect("generated namespaces lint clean"));
 
     let before = LIVE.load(Ordering::Relaxed);
-    let namespace = Namespace::from_files("load", &files).expect("generated namespaces lint clean");
+    let namespace = Namespace::from_files("generated", &files).expect("generated namespaces lint clean");
     let after = LIVE.load(Ordering::Relaxed);
 
     println!("{:.1}", (after - before) as f64 / FLAGS as f64);

@@ -9,7 +9,8 @@
 //! | `plan` | what the shape of a flag's blocks decides: rules in force, default |
 //! | `case` | flags compiled to questions about numbered attributes, tests and salts |
 //! | `solve`, `candidates`, `versions` | can an attribute have a value that answers so, and which |
-//! | `walk` | asks lazily, as resolution does, and goes every way once |
+//! | `ask` | resolution as a series of questions |
+//! | `walk` | answers them in every possible way, lazily, each way once |
 //! | `ranges` | sets of buckets, exact shares |
 //! | `witness` | a concrete context for a cell, entity ids by search |
 //! | `words` | conditions and reasons for people |
@@ -20,6 +21,7 @@
 //! fall into each bucket equally often, independently for different salts. Where an attribute is both compared as
 //! a version and matched as text, cells may be missed, and results say that they are not exact.
 
+pub(crate) mod ask;
 mod candidates;
 pub(crate) mod case;
 mod paths;

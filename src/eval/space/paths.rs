@@ -3,9 +3,10 @@
 use std::{fmt, ops::ControlFlow};
 
 use super::{
+    ask::Verdict,
     case::Space,
     plan::Plan,
-    walk::{Limits, Verdict, Walk},
+    walk::{Limits, Walk},
     witness, words,
 };
 use crate::{

@@ -23,7 +23,7 @@ pub(super) fn around<'s>(
             core[at + 1..].fill(0);
             Some(core)
         };
-        found.extend([2, 1, 0].into_iter().filter_map(near).map(|core| release(core)));
+        found.extend([2, 1, 0].into_iter().filter_map(near).map(release));
         // Nothing lies between a release and the lowest pre-release of the next patch, nor between a pre-release
         // and itself with the identifier `0` after it.
         let next = match pre {

@@ -7,9 +7,10 @@
 use std::ops::ControlFlow;
 
 use super::{
-    case::{Case, Dim, Expr, Space},
+    ask::{Oracle, Stop, bucket_of},
+    case::{Dim, Space},
     ranges::Ranges,
-    solve::{Answer, Fact, Identity, agrees, answer, solve},
+    solve::{Answer, Fact, Identity, agrees, solve},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -21,7 +22,7 @@ use crate::{
 /// # Examples
 /// ```
 /// use leverframe::eval::Limits;
-/// assert!(Limits::default().cells > 1_000);
+/// assert_eq!(Limits::new().with_cells(1_000).cells, 1_000);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,143 +40,31 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Makes the default limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how many cells may be told apart.
+    #[must_use]
+    pub const fn with_cells(mut self, cells: usize) -> Self {
+        self.cells = cells;
+        self
+    }
+
+    /// Sets how many questions may be asked.
+    #[must_use]
+    pub const fn with_questions(mut self, questions: u64) -> Self {
+        self.questions = questions;
+        self
+    }
+
     pub(crate) fn exceeded(&self) -> Error {
         Error::new(ErrorKind::LimitExceeded, "tell all cases apart: too many cases")
             .with("cells", self.cells)
             .with("questions", self.questions)
             .hint("name one flag and one environment, or split rules that combine many attributes")
-    }
-}
-
-/// The exploration cannot go on along this path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// No answer is left; happens only where changes to a given context are limited.
-    DeadEnd,
-    /// The bound on questions is reached.
-    Exhausted,
-}
-
-/// Answers questions.
-pub(crate) trait Oracle {
-    /// Answers a test; `wanted` is the answer to try first.
-    fn test(&mut self, test: usize, wanted: bool) -> Result<Answer, Stop>;
-    /// Answers whether the entity is in these buckets.
-    fn bucket(&mut self, dim: usize, start: u16, end: u16, wanted: bool) -> Result<bool, Stop>;
-}
-
-/// How a flag resolves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Default,
-    Rule(usize),
-    /// The attribute has another type than the manifest infers.
-    Mismatch(usize),
-}
-
-impl Verdict {
-    pub(crate) fn rule(self) -> Option<usize> {
-        if let Self::Rule(index) = self { Some(index) } else { None }
-    }
-}
-
-impl Case<'_> {
-    /// Resolves the flag; `target` is the rule that ought to match first, all others ought not.
-    pub(crate) fn resolve<O: Oracle>(
-        &self,
-        space: &Space,
-        oracle: &mut O,
-        target: Option<usize>,
-    ) -> Result<Verdict, Stop> {
-        for (index, audience) in self.rules.iter().enumerate() {
-            match audience.holds(space, oracle, target == Some(index))? {
-                Held::True => return Ok(Verdict::Rule(index)),
-                Held::False => {}
-                Held::Mismatch(attribute) => return Ok(Verdict::Mismatch(attribute)),
-            }
-        }
-        Ok(Verdict::Default)
-    }
-}
-
-/// Whether an audience holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
-    False,
-    True,
-    Mismatch(usize),
-}
-
-impl Expr {
-    /// Asks as evaluation does: in order, stopping as soon as the answer is certain.
-    pub(crate) fn holds<O: Oracle>(&self, space: &Space, oracle: &mut O, wanted: bool) -> Result<Held, Stop> {
-        match self {
-            Self::All(parts) => {
-                for part in parts {
-                    match part.holds(space, oracle, wanted)? {
-                        Held::True => {}
-                        other => return Ok(other),
-                    }
-                }
-                Ok(Held::True)
-            }
-            Self::Any(parts) => {
-                for part in parts {
-                    match part.holds(space, oracle, wanted)? {
-                        Held::False => {}
-                        other => return Ok(other),
-                    }
-                }
-                Ok(Held::False)
-            }
-            Self::Not(part) => Ok(match part.holds(space, oracle, !wanted)? {
-                Held::True => Held::False,
-                Held::False => Held::True,
-                mismatch => mismatch,
-            }),
-            Self::Segment(segment) => segment.1.holds(space, oracle, wanted),
-            Self::Test(test) => Ok(match oracle.test(*test, wanted)? {
-                Answer::True => Held::True,
-                Answer::False => Held::False,
-                Answer::Mismatch => Held::Mismatch(space.tests[*test].attribute),
-            }),
-            Self::Bucket { dim, start, end } => {
-                Ok(if oracle.bucket(*dim, *start, *end, wanted)? { Held::True } else { Held::False })
-            }
-        }
-    }
-}
-
-/// A given context as an oracle.
-#[derive(Debug)]
-pub(crate) struct Given<'s> {
-    pub(crate) space: &'s Space,
-    pub(crate) context: &'s EvalContext,
-}
-
-impl Given<'_> {
-    pub(crate) fn value(&self, attribute: usize) -> Option<&AttrValue> {
-        self.context.get(&self.space.attributes[attribute].name)
-    }
-}
-
-impl Oracle for Given<'_> {
-    fn test(&mut self, test: usize, _: bool) -> Result<Answer, Stop> {
-        let entry = &self.space.tests[test];
-        Ok(answer(&entry.test, self.value(entry.attribute)))
-    }
-
-    fn bucket(&mut self, dim: usize, start: u16, end: u16, _: bool) -> Result<bool, Stop> {
-        let dim = &self.space.dims[dim];
-        Ok(bucket_of(self.value(dim.attribute), dim.seed).is_some_and(|b| (start..=end).contains(&b)))
-    }
-}
-
-/// Returns the bucket of an entity id, if the value is one.
-pub(crate) fn bucket_of(value: Option<&AttrValue>, seed: u32) -> Option<u16> {
-    match value {
-        Some(AttrValue::String(id)) if !id.is_empty() => Some(bucket_seeded(id, seed)),
-        _ => None,
     }
 }
 
@@ -322,10 +211,6 @@ impl<'s> Walk<'s> {
             }
         }
         Err(limits.exceeded())
-    }
-
-    pub(crate) fn space(&self) -> &'s Space {
-        self.space
     }
 
     /// Returns what the answers so far leave.
@@ -494,4 +379,138 @@ fn possible(space: &Space, attribute: usize, known: &mut Vec<Fact>, facts: &[Fac
         known.pop();
     }
     options
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        eval::{
+            EvalOptions,
+            space::{
+                ask::{Given, Verdict},
+                plan::Plan,
+            },
+        },
+        manifest::{
+            Manifest,
+            model::{
+                Atom, AttrType, Audience, Bucket, Flag, FlagType, Operator, Predicate, Rule, Scalar, Segment,
+                Variant,
+            },
+        },
+    };
+
+    fn atom(attribute: &str, op: Operator, operands: &[&str]) -> Predicate {
+        let operands =
+            operands.iter().map(|o| o.parse().map_or(Scalar::String((*o).into()), Scalar::Int)).collect();
+        Predicate::Atom(Atom { attribute: attribute.into(), op, operands })
+    }
+
+    /// Two buckets under different salts, named ids, and tests of every kind of text.
+    fn manifest() -> Manifest {
+        let variant = |key: &str| Variant { key: key.into(), value: key.into() };
+        let mut flag = Flag::new("f", FlagType::String, vec![variant("a"), variant("b")]).unwrap();
+        let audiences = [
+            Predicate::And(vec![
+                atom("mail", Operator::EndsWith, &["@x.com"]),
+                Predicate::Segment("one".into()),
+            ]),
+            Predicate::Or(vec![
+                atom("mail", Operator::Contains, &["+test"]),
+                Predicate::Not(Box::new(atom("age", Operator::Gte, &["18"]))),
+                atom("id", Operator::In, &["u-1", "u-2"]),
+            ]),
+            Predicate::And(vec![
+                atom("mail", Operator::NotIn, &["a@x.com", ""]),
+                Predicate::Segment("two".into()),
+            ]),
+            atom("mail", Operator::StartsWith, &["a"]),
+        ];
+        let rule =
+            |p| Rule { description: String::new(), audience: Audience::Predicate(p), variant: "b".into() };
+        flag.catch_all.rules = Some(audiences.map(rule).to_vec());
+        let mut manifest = Manifest::new("m");
+        for (key, start, end) in [("one", 0, 4_999), ("two", 2_500, 7_499)] {
+            let bucket = Bucket { entity_id_attribute: "id".into(), salt: None, start, end };
+            let segment = Segment {
+                key: key.into(),
+                description: String::new(),
+                predicate: None,
+                bucket: Some(bucket),
+            };
+            manifest.segments.insert(key.into(), segment);
+        }
+        let types = [("mail", AttrType::String), ("age", AttrType::Int), ("id", AttrType::String)];
+        manifest.attributes = types.into_iter().map(|(n, t)| (n.to_owned(), t)).collect();
+        manifest.flags.insert("f".into(), flag);
+        manifest
+    }
+
+    /// Every combination of some values, each of them also absent.
+    fn contexts() -> Vec<EvalContext> {
+        let texts = ["", "a", "a@x.com", "b@x.com", "b+test@x.com", "a+test", "@x.com", "z"];
+        let lists = [vec![], vec!["+test".to_owned()], vec!["a@x.com".to_owned(), "z".to_owned()]];
+        let mails = texts.map(AttrValue::from).into_iter().chain(lists.map(AttrValue::StrList));
+        let ages = [i64::MIN, 17, 18, 19].map(AttrValue::Int);
+        let ids = (0..24).map(|n| AttrValue::from(format!("u-{n}"))).chain([AttrValue::from("")]);
+        let some = |values: Vec<AttrValue>| values.into_iter().map(Some).chain([None]).collect::<Vec<_>>();
+        let (ages, ids) = (some(ages.to_vec()), some(ids.collect()));
+        let mut contexts = Vec::new();
+        for mail in some(mails.collect()) {
+            for (age, id) in ages.iter().flat_map(|a| ids.iter().map(move |i| (a, i))) {
+                let mut builder = EvalContext::builder();
+                for (name, value) in [("mail", &mail), ("age", age), ("id", id)] {
+                    if let Some(value) = value {
+                        builder = builder.attr(name, value.clone());
+                    }
+                }
+                contexts.push(builder.build());
+            }
+        }
+        contexts
+    }
+
+    #[test]
+    fn cells_cover_every_context_exactly_once_and_say_what_it_resolves_to() {
+        let manifest = manifest();
+        let mut space = Space::over([&manifest]);
+        let plan = Plan::of(&manifest, "f", "anywhere").unwrap();
+        let case = space.case(&manifest, plan, &EvalOptions::new());
+        let mut cells = Vec::new();
+        Walk::explore(&space, Limits::new(), |walk| {
+            let verdict = case.resolve(&space, walk, None)?;
+            cells.push((walk.cell().clone(), verdict));
+            Ok(ControlFlow::Continue(()))
+        })
+        .unwrap();
+
+        for context in contexts() {
+            let admits = |cell: &Cell| {
+                let value = |at: usize| context.get(&space.attributes[at].name);
+                (0..space.attributes.len()).all(|at| cell.admits(&space, at, value(at)))
+            };
+            let found: Vec<Verdict> =
+                cells.iter().filter(|(cell, _)| admits(cell)).map(|(_, v)| *v).collect();
+            let mut given = Given { space: &space, context: &context };
+            let values: Vec<_> = context.iter().collect();
+            assert_eq!(found, [case.resolve(&space, &mut given, None).unwrap()], "{values:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_cells_or_questions_end_the_exploration() {
+        let manifest = manifest();
+        let mut space = Space::over([&manifest]);
+        let case = space.case(&manifest, Plan::of(&manifest, "f", "anywhere").unwrap(), &EvalOptions::new());
+
+        for limits in [Limits::new().with_cells(3), Limits::new().with_questions(10)] {
+            let result = Walk::explore(&space, limits, |walk| {
+                case.resolve(&space, walk, None)?;
+                Ok(ControlFlow::Continue(()))
+            });
+
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::LimitExceeded);
+        }
+    }
 }

@@ -1,9 +1,10 @@
 //! Conditions in words, as people read them in differences, reasons and fixtures.
 
 use super::{
+    ask::{Given, Held, bucket_of},
     case::{Expr, Space},
     solve::{Answer, Fact, Identity, answer, essential},
-    walk::{Cell, Given, Held, bucket_of},
+    walk::Cell,
 };
 use crate::{
     eval::context::AttrValue,
