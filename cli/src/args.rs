@@ -52,9 +52,26 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Explain how a flag resolves, what it reads, and what would change the result
     #[command(after_help = "Examples:
   leverframe explain new-checkout --env production
-  leverframe explain new-checkout --env production --ctx user.id=u-1
+  leverframe explain new-checkout --env production --ctx user.id=u-1          # and why not another variant
+  leverframe explain new-checkout --env production --ctx user.country=US --want on
   leverframe explain --env production")]
     Explain(ExplainArgs),
+    /// Show which attributes flags read: their types, whether they are required, and where that comes from
+    #[command(after_help = "Examples:
+  leverframe schema new-checkout --env production --manifest examples/namespaces/payments
+  leverframe schema --format jsonschema > context.schema.json
+  leverframe schema new-checkout --format rust > src/context.rs")]
+    Schema(SchemaArgs),
+    /// Make contexts that reach each rule of a flag, with what each of them gets
+    #[command(after_help = "Examples:
+  leverframe fixtures checkout-cta --env production --manifest examples/namespaces/payments
+  leverframe fixtures checkout-cta --env production --coverage exhaustive --format rust > tests/checkout_cta.rs")]
+    Fixtures(FixturesArgs),
+    /// Compare two versions of a namespace: what changed, and exactly how many buckets move
+    #[command(after_help = "Examples:
+  leverframe diff payments-v7.tar.gz payments
+  leverframe diff old new --max-moved 5%   # exit code 1 where more than 5 % of the buckets of some flag move")]
+    Diff(DiffArgs),
     /// Pack a namespace into an archive, or unpack one
     #[command(subcommand)]
     Manifest(ManifestCommand),
@@ -168,6 +185,99 @@ pub(crate) struct ExplainArgs {
     pub(crate) manifest: ManifestArgs,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
+    /// The variant to look for in the nearest change of context [default: any other]
+    #[arg(long, value_name = "VARIANT", requires = "flag")]
+    pub(crate) want: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The namespace as it was: a directory, an archive, or a file:// URI
+    pub(crate) old: String,
+    /// The namespace as it is to be
+    pub(crate) new: String,
+    /// Fail where more than this share of a flag's buckets moves, such as 5%
+    #[arg(long, value_name = "PERCENT")]
+    pub(crate) max_moved: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// The flag; the union over all flags where it is left out
+    pub(crate) flag: Option<String>,
+    /// The environment; every environment where it is left out
+    #[arg(long, value_name = "ENV")]
+    pub(crate) env: Option<String>,
+    /// The namespace: a directory, an archive, or a file:// URI
+    #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
+    pub(crate) manifest: String,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = SchemaFormat::Human)]
+    pub(crate) format: SchemaFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum SchemaFormat {
+    Human,
+    Json,
+    Jsonschema,
+    Rust,
+    Typescript,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FixturesArgs {
+    /// The flag
+    pub(crate) flag: String,
+    /// The environment
+    #[arg(long, value_name = "ENV")]
+    pub(crate) env: String,
+    /// The namespace: a directory, an archive, or a file:// URI
+    #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
+    pub(crate) manifest: String,
+    /// How much is covered
+    #[arg(long, value_enum, default_value_t = Coverage::RulesFallthrough)]
+    pub(crate) coverage: Coverage,
+    /// What entity ids begin with; equal seeds give equal fixtures
+    #[arg(long, value_name = "PREFIX", default_value = "u")]
+    pub(crate) seed: String,
+    /// Apply rules of blocks with `testing = true`
+    #[arg(long)]
+    pub(crate) include_testing: bool,
+    /// The form of the output
+    #[arg(long, value_enum, default_value_t = FixtureFormat::Human)]
+    pub(crate) format: FixtureFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FixtureFormat {
+    Human,
+    Json,
+    Rust,
+    Typescript,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Coverage {
+    /// One context for each rule
+    Rules,
+    /// And one that no rule matches
+    #[value(name = "rules+fallthrough")]
+    RulesFallthrough,
+    /// And one id for each end of a bucket range, and one beyond it
+    Exhaustive,
+}
+
+impl From<Coverage> for leverframe::eval::Coverage {
+    fn from(coverage: Coverage) -> Self {
+        match coverage {
+            Coverage::Rules => Self::Rules,
+            Coverage::RulesFallthrough => Self::RulesAndFallthrough,
+            Coverage::Exhaustive => Self::Exhaustive,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 use leverframe::{
     EvalContext, EvalOptions,
+    eval::WhyNot,
     manifest::model::{Audience, EnvBlock, Flag, Predicate, Rule, Segment},
 };
 use serde_json::{Map, Value, json};
@@ -61,12 +62,39 @@ fn human(args: &ExplainArgs, checked: &Checked, context: &EvalContext, out: &mut
             for line in trace.to_string().lines() {
                 out.line(format!("  {line}"))?;
             }
+            why_not(args, key, &env, checked, context, out)?;
         } else if let Err(error) = checked.program.evaluate(key, &env, context, &EvalOptions::new()) {
             out.note(unknown(error, checked).message());
         }
     }
     out.line("")?;
     notes(flag, out)
+}
+
+/// The nearest change of context that would select another variant, and does.
+fn why_not(
+    args: &ExplainArgs,
+    flag: &str,
+    env: &str,
+    checked: &Checked,
+    context: &EvalContext,
+    out: &mut Out,
+) -> Result<(), Failure> {
+    let options = args.context.options();
+    let search = WhyNot::of(&checked.manifest, &checked.program, flag, env, context, &options)?;
+    out.line(styled(BOLD, "nearest change of context"))?;
+    match search.nearest(args.want.as_deref())? {
+        Some(change) => {
+            for step in &change.steps {
+                out.line(format!("  {step}"))?;
+            }
+            out.line(format!("  → {} ({})", change.variant, change.rule_matched))
+        }
+        None => out.line(match &args.want {
+            Some(wanted) => format!("  no context selects `{wanted}`, or it is the present one"),
+            None => "  none: every context gets this variant".to_owned(),
+        }),
+    }
 }
 
 fn metadata(flag: &Flag, checked: &Checked, out: &mut Out) -> Result<(), Failure> {
@@ -468,6 +496,16 @@ fn environment_json(
             .trace(&flag.key, env, context, &args.context.options())
             .map_err(|e| unknown(e, checked))?;
         value["trace"] = trace_json(&trace);
+        let options = args.context.options();
+        let search = WhyNot::of(&checked.manifest, &checked.program, &flag.key, env, context, &options)?;
+        value["nearest_change"] = search.nearest(args.want.as_deref())?.map_or(Value::Null, |change| {
+            json!({
+                "context": context_json(&change.context),
+                "variant": change.variant,
+                "rule_matched": change.rule_matched.to_string(),
+                "steps": change.steps.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            })
+        });
     }
     Ok(value)
 }

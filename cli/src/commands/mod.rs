@@ -2,13 +2,16 @@
 
 mod config;
 mod demo;
+mod diff;
 mod eval;
 mod explain;
+mod fixtures;
 mod generate;
 mod init;
 mod lint;
 mod manifest;
 mod plugins;
+mod schema;
 
 use clap::CommandFactory;
 
@@ -24,6 +27,9 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
         Command::Lint(args) => lint::run(args, out),
         Command::Eval(args) => eval::run(args, out),
         Command::Explain(args) => explain::run(args, out),
+        Command::Schema(args) => schema::run(args, out),
+        Command::Fixtures(args) => fixtures::run(args, out),
+        Command::Diff(args) => diff::run(args, out),
         Command::Manifest(command) => manifest::run(command, out),
         Command::Init(args) => init::run(args, out),
         Command::Gen(args) => generate::run(args, out),
