@@ -75,7 +75,7 @@ impl Clock for FaultyClock {
     fn now(&self) -> Tick {
         let calls = self.calls.fetch_add(1, Ordering::SeqCst);
         let now = self.good.now();
-        if self.fault == "k1" && calls % 2 == 0 { now + Duration::from_secs(1) } else { now }
+        if self.fault == "k1" && calls.is_multiple_of(2) { now + Duration::from_secs(1) } else { now }
     }
 
     fn wall(&self) -> SystemTime {

@@ -88,7 +88,7 @@ fn write(root: &Path) {
 }
 
 fn shop() -> Namespace {
-    Namespace::from_files("shop", &files()).unwrap()
+    Namespace::from_files("shop", files()).unwrap()
 }
 
 fn pro() -> EvalContext {
