@@ -257,7 +257,9 @@ impl<'s> Shape<'s> {
             push("other".to_owned());
             push(format!("other{separator}"));
         }
-        for glue in ["", "x"].map(str::to_owned).into_iter().chain([separator.to_string()]) {
+        // `x@example.com` reads better than `@example.com`, and `beta` better than `xbetax`.
+        let plain = if self.parts.is_empty() { ["x", ""] } else { ["", "x"] };
+        for glue in plain.map(str::to_owned).into_iter().chain([separator.to_string()]) {
             let mut text = self.prefix.to_owned();
             for part in &self.parts {
                 text.push_str(&glue);

@@ -61,9 +61,9 @@ impl Limits {
     }
 
     pub(crate) fn exceeded(&self) -> Error {
-        Error::new(ErrorKind::LimitExceeded, "tell all cases apart: too many cases")
-            .with("cells", self.cells)
-            .with("questions", self.questions)
+        Error::new(ErrorKind::LimitExceeded, "tell all cases apart: there are too many")
+            .with("most_cells", self.cells)
+            .with("most_questions", self.questions)
             .hint("name one flag and one environment, or split rules that combine many attributes")
     }
 }

@@ -8,7 +8,6 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 
 use super::{Case, Move, Moved, TooMany};
 use crate::{
-    error::Result,
     eval::{
         AttrValue, EvalContext, EvalOptions, Limits, Share,
         space::{
@@ -71,7 +70,7 @@ impl<'m> Mover<'m> {
         let result = match self.explore(old, new) {
             Ok(moved) if moved.worst.share.is_none() && moved.named.is_empty() => return None,
             Ok(moved) => Ok(moved),
-            Err(e) => Err(TooMany { reason: e.to_string() }),
+            Err(reason) => Err(TooMany { reason }),
         };
         Some(Move { flag: after.key.clone(), environment: environment.to_owned(), result })
     }
@@ -121,12 +120,13 @@ impl<'m> Mover<'m> {
         }
     }
 
-    fn explore(&self, old: Plan<'m>, new: Plan<'m>) -> Result<Moved> {
+    /// Fails with words that say why there are too many cases.
+    fn explore(&self, old: Plan<'m>, new: Plan<'m>) -> Result<Moved, String> {
         let mut space = Space::over([self.old, self.new]);
         let before = space.case(self.old, old, &self.options);
         let after = space.case(self.new, new, &self.options);
         if space.dims.len() > Share::MAX_SPACES {
-            return Err(self.limits.exceeded().with("salts", space.dims.len()));
+            return Err(format!("too many cases: more than {} salts take part", Share::MAX_SPACES));
         }
         let plain_id = plain_id(&space);
         let mut moved = Moved {
@@ -153,6 +153,10 @@ impl<'m> Mover<'m> {
                 moved.plain = Some(share);
             }
             Ok(ControlFlow::Continue(()))
+        })
+        .map_err(|_| {
+            let Limits { cells, questions } = self.limits;
+            format!("too many cases: more than {cells} cells or {questions} questions")
         })?;
         Ok(moved)
     }
