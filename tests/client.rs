@@ -1,4 +1,5 @@
 //! The asynchronous client: building, evaluating, following a source, ending.
+#![cfg(feature = "async-tokio")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::{

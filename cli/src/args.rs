@@ -288,7 +288,7 @@ pub(crate) enum ManifestCommand {
     Pack {
         /// The namespace directory
         dir: PathBuf,
-        /// The archive to write [default: <slug>.tar.gz]
+        /// The archive to write [default: the slug and `.tar.gz`]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

@@ -7,6 +7,8 @@ mod bucket;
 mod context;
 mod explain;
 mod fixtures;
+#[cfg(feature = "async-tokio")]
+mod keyed;
 mod nearest;
 mod predicate;
 mod program;
@@ -27,8 +29,12 @@ pub use self::{
     semver::Semver,
     space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
 };
+#[cfg(feature = "async-tokio")]
 pub(crate) use self::{
     context::hash_key,
-    program::{EnvId, FlagId, Key, PlanId},
+    program::{Key, PlanId},
+};
+pub(crate) use self::{
+    program::{EnvId, FlagId},
     resolve::{Failure, Hit},
 };

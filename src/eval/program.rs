@@ -65,15 +65,6 @@ impl Key {
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
-
-    pub(crate) fn hash(&self) -> u64 {
-        self.hash
-    }
-
-    #[inline]
-    fn is(&self, hash: u64, text: &str) -> bool {
-        self.hash == hash && *self.text == *text
-    }
 }
 
 /// The place of a flag in a program.
@@ -82,7 +73,7 @@ pub(crate) struct FlagId(pub(crate) u32);
 
 /// The place of an environment in a program; one past the last is "any other".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EnvId(u32);
+pub(crate) struct EnvId(pub(super) u32);
 
 /// The place of a plan in a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -206,15 +197,6 @@ impl Program {
 
     /// Finds the environment, or the place for any other where the manifest has no roster and the name is
     /// well-formed.
-    #[inline]
-    pub(crate) fn environment(&self, name: &Key) -> Option<EnvId> {
-        match self.environments.iter().position(|e| e.is(name.hash, &name.text)) {
-            Some(at) => Some(EnvId(at as u32)),
-            None => self.any_other(&name.text),
-        }
-    }
-
-    /// [`Program::environment`] for a name that was not hashed before.
     pub(crate) fn environment_named(&self, name: &str) -> Option<EnvId> {
         match self.environments.iter().position(|e| *e.text == *name) {
             Some(at) => Some(EnvId(at as u32)),
@@ -228,7 +210,7 @@ impl Program {
     }
 
     #[cold]
-    fn any_other(&self, name: &str) -> Option<EnvId> {
+    pub(super) fn any_other(&self, name: &str) -> Option<EnvId> {
         (!self.typed && names::is_environment(name)).then_some(EnvId(self.environments.len() as u32))
     }
 

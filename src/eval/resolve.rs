@@ -50,18 +50,6 @@ pub(crate) enum Failure {
     UnknownFlag,
 }
 
-impl Failure {
-    /// Returns the word that log lines carry; the same as [`EvalError::code`].
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::AttrType(_) => "attr_type_mismatch",
-            Self::FlagType { .. } => "flag_type_mismatch",
-            Self::UnknownEnvironment => "unknown_environment",
-            Self::UnknownFlag => "unknown_flag",
-        }
-    }
-}
-
 /// Sees each node that is evaluated, for traces.
 pub(super) trait Observer {
     fn rule(&mut self, index: u32);
