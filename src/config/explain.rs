@@ -85,17 +85,11 @@ impl Config {
             for (place, field) in
                 places.iter().flat_map(|place| fields.iter().map(move |field| (place, field)))
             {
-                let key = format!("{place}.{}", field.name.trim_start_matches("r#"));
+                let key = format!("{place}.{}", field.key());
                 if rows.iter().all(|row| row.key != key) {
-                    let value = field.default.trim_end_matches(".to_owned()").trim_end_matches(".into()");
-                    let value = match value {
-                        "String::new()" => "\"\"",
-                        "Vec::new()" => "[]",
-                        other => other,
-                    };
                     rows.push(Explained {
                         key,
-                        value: value.to_owned(),
+                        value: field.default_text().to_owned(),
                         layer: Layer::Default,
                         origin: None,
                     });

@@ -56,6 +56,27 @@ pub struct Field {
     pub doc: &'static [&'static str],
 }
 
+impl Field {
+    /// Returns the default as a file would write it.
+    #[must_use]
+    pub fn default_text(&self) -> &'static str {
+        match self.default {
+            "String::new()" | "PathBuf::new()" | "std::path::PathBuf::new()" => "\"\"",
+            "Vec::new()" => "[]",
+            other => [".map(str::to_owned).into()", ".to_owned()", ".into()"]
+                .iter()
+                .find_map(|conversion| other.strip_suffix(conversion))
+                .unwrap_or(other),
+        }
+    }
+
+    /// Returns the key as a file writes it.
+    #[must_use]
+    pub fn key(&self) -> &'static str {
+        self.name.trim_start_matches("r#")
+    }
+}
+
 /// Declares a settings struct: its fields with documentation, kind and default, once.
 ///
 /// The struct derives `Clone`, `Debug` and a `Deserialize` that takes defaults for what is missing and refuses what

@@ -88,12 +88,10 @@ impl Config {
     /// Turns the error of the layering library into ours: its own would print the offending value.
     fn describe(&self, prefix: &str, error: &figment::Error) -> Error {
         use figment::error::Kind;
-        let tail = error.path.join(".");
-        let full = match (tail.strip_prefix(prefix), tail.is_empty()) {
-            (Some(_), _) => tail.clone(),
-            (None, true) => prefix.to_owned(),
-            (None, false) => format!("{prefix}.{tail}"),
-        };
+        // The library appends the path of the table behind the path inside it.
+        let path = error.path.join(".");
+        let inside = path.strip_suffix(prefix).unwrap_or(&path).trim_end_matches('.');
+        let full = if inside.is_empty() { prefix.to_owned() } else { format!("{prefix}.{inside}") };
         let (full, reason, hint) = match &error.kind {
             Kind::UnknownField(field, known) => {
                 let key = format!("{full}.{field}");

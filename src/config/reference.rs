@@ -56,13 +56,13 @@ fn table(text: &mut String, name: &str, summary: &str, fields: &[Field], example
     } else {
         text.push_str("| key | type | default | meaning |\n|---|---|---|---|\n");
         for field in fields {
-            let name = field.name.trim_start_matches("r#");
             let doc: Vec<&str> = field.doc.iter().map(|line| line.trim()).collect();
             let _ = writeln!(
                 text,
-                "| `{name}` | {} | `{}` | {} |",
+                "| `{}` | {} | `{}` | {} |",
+                field.key(),
                 field.kind.as_str(),
-                field.default,
+                field.default_text(),
                 doc.join(" ")
             );
         }

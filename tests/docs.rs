@@ -1,0 +1,174 @@
+//! README and docs tell the truth: tables are compared with the code, snippets are parsed or run.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{fs, path::Path};
+
+use leverframe::{
+    config::{Config, reference_markdown},
+    eval::bucket,
+    manifest::{LintOptions, lint::CODES, lint_tree},
+    registry::Registry,
+};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+}
+
+/// The cells of the table rows under a heading row.
+fn rows(text: &str, heading: &str) -> Vec<Vec<String>> {
+    let start = text.find(heading).unwrap_or_else(|| panic!("no table `{heading}`"));
+    text[start..]
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .map(|line| {
+            line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect()
+        })
+        .collect()
+}
+
+fn snippets(text: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    text.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_readme_lists_the_backends_that_are_registered() {
+    let listed = rows(&read("README.md"), "| kind | name | from | what it is |");
+
+    let registered: Vec<Vec<String>> = Registry::discover()
+        .unwrap()
+        .list()
+        .iter()
+        .map(|l| [l.kind, l.name, l.origin, l.summary].map(str::to_owned).to_vec())
+        .collect();
+
+    assert_eq!(listed, registered);
+}
+
+#[test]
+fn the_readme_lists_the_cargo_features() {
+    let text = read("Cargo.toml");
+    let manifest: toml::Table = toml::from_str(&text).unwrap();
+    let features = manifest["features"].as_table().unwrap();
+    let default: Vec<&str> =
+        features["default"].as_array().unwrap().iter().map(|f| f.as_str().unwrap()).collect();
+
+    let listed = rows(&read("README.md"), "| feature | default | what it adds |");
+
+    let names: Vec<&str> = listed.iter().map(|row| row[0].as_str()).collect();
+    let mut expected: Vec<&str> = features.keys().map(String::as_str).filter(|f| *f != "default").collect();
+    expected.sort_unstable();
+    let mut sorted = names.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, expected);
+    for row in &listed {
+        assert_eq!(row[1] == "yes", default.contains(&row[0].as_str()), "{row:?}");
+    }
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_one_that_is_understood() {
+    let snippet = &snippets(&read("README.md"), "toml")[0];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leverframe.toml");
+    fs::write(&file, snippet).unwrap();
+
+    let config = Config::builder().file(&file).build().unwrap();
+
+    config.check(&Registry::discover().unwrap()).unwrap();
+    assert_eq!(config.tables("flags"), ["payments"]);
+}
+
+#[test]
+fn every_backend_has_an_example_that_is_understood() {
+    let registry = Registry::discover().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for listed in registry.list() {
+        let file = dir.path().join("leverframe.toml");
+        fs::write(&file, listed.example).unwrap();
+
+        let config = Config::builder()
+            .file(&file)
+            .build()
+            .unwrap_or_else(|e| panic!("{}: {}", listed.name, e.chain()));
+
+        assert!(!listed.example.is_empty(), "{} {}", listed.kind, listed.name);
+        config.check(&registry).unwrap_or_else(|e| panic!("{}: {}", listed.name, e.chain()));
+    }
+}
+
+#[test]
+fn the_configuration_reference_is_the_one_that_the_settings_write() {
+    let text = read("docs/configuration.md");
+    let start = text.find("## `[").unwrap();
+
+    let written = reference_markdown(&Registry::discover().unwrap());
+
+    assert_eq!(
+        text[start..].trim(),
+        written.trim(),
+        "run `leverframe config reference` and put it into docs/configuration.md"
+    );
+}
+
+#[test]
+fn the_manifest_reference_lists_every_lint_code() {
+    let listed = rows(&read("docs/manifest.md"), "| code | severity | trigger |");
+
+    let known: Vec<Vec<String>> =
+        CODES.iter().map(|c| vec![c.code.to_owned(), c.severity.to_string(), c.summary.to_owned()]).collect();
+
+    let plain = |rows: Vec<Vec<String>>| -> Vec<Vec<String>> {
+        rows.into_iter().map(|row| row.into_iter().map(|cell| cell.replace('`', "")).collect()).collect()
+    };
+    assert_eq!(plain(listed), plain(known));
+}
+
+#[test]
+fn the_bucket_vectors_hold() {
+    let vectors = rows(&read("docs/manifest.md"), "| salt | entity id | bucket |");
+
+    assert!(vectors.len() >= 12);
+    for row in vectors {
+        assert_eq!(bucket(&row[1], &row[0]).to_string(), row[2], "{row:?}");
+    }
+}
+
+#[test]
+fn the_files_in_the_manifest_reference_lint_without_errors() {
+    let snippets = snippets(&read("docs/manifest.md"), "toml");
+    let files = [
+        ("flags/ranking.toml", snippets[0].clone()),
+        ("segments/ranking-first-tenth.toml", snippets[1].clone()),
+    ];
+
+    let report = lint_tree(&files.into_iter().collect(), &LintOptions::new().with_slug("docs")).report;
+
+    let errors: Vec<String> = report.errors().map(ToString::to_string).collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+#[test]
+fn the_example_namespaces_lint_without_errors_and_warnings_and_use_every_operator() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/namespaces");
+    let mut flags = 0;
+    let mut text = String::new();
+    for name in ["payments", "storefront", "platform-ops"] {
+        let report = leverframe::lint_dir(root.join(name)).unwrap();
+        let findings: Vec<String> =
+            report.errors().chain(report.warnings()).map(ToString::to_string).collect();
+        assert!(findings.is_empty(), "{findings:#?}");
+        flags += report.flags;
+        for folder in ["flags", "segments"] {
+            for item in fs::read_dir(root.join(name).join(folder)).unwrap() {
+                text.push_str(&fs::read_to_string(item.unwrap().path()).unwrap());
+            }
+        }
+    }
+
+    assert!(flags >= 40, "{flags} flags");
+    for op in leverframe::manifest::model::Operator::ALL {
+        assert!(text.contains(&format!("op = \"{op}\"")), "no example uses `{op}`");
+    }
+}
