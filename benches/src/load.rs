@@ -12,7 +12,7 @@ mod generate;
 /// Beyond 2³² flags.
 #[must_use]
 pub fn tree(flags: usize) -> Tree {
-    generate::generate(flags.try_into().expect("no row has that many flags"), 1)
+    generate::generate("generated", flags.try_into().expect("no row has that many flags"), 1)
 }
 
 /// Generates the same as pairs of path and content.
