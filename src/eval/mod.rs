@@ -36,5 +36,5 @@ pub(crate) use self::{
 };
 pub(crate) use self::{
     program::{EnvId, FlagId},
-    resolve::{Failure, Hit},
+    resolve::{Attributes, Failure, Hit},
 };

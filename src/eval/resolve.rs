@@ -50,6 +50,29 @@ pub(crate) enum Failure {
     UnknownFlag,
 }
 
+/// Gives the values of a program's attributes.
+pub(crate) trait Attributes {
+    fn value(&self, program: &Program, attribute: u32) -> Option<&AttrValue>;
+}
+
+impl Attributes for EvalContext {
+    #[inline]
+    fn value(&self, program: &Program, attribute: u32) -> Option<&AttrValue> {
+        let key = &program.attributes[attribute as usize].key;
+        self.find(key.hash, &key.text)
+    }
+}
+
+/// A context looked up once for all flags of a program.
+pub(crate) struct LookedUp<'c>(Box<[Option<&'c AttrValue>]>);
+
+impl Attributes for LookedUp<'_> {
+    #[inline]
+    fn value(&self, _: &Program, attribute: u32) -> Option<&AttrValue> {
+        self.0[attribute as usize]
+    }
+}
+
 /// Sees each node that is evaluated, for traces.
 pub(super) trait Observer {
     fn rule(&mut self, index: u32);
@@ -98,21 +121,21 @@ impl Program {
     }
 
     #[inline]
-    pub(crate) fn resolve(
+    pub(crate) fn resolve<C: Attributes>(
         &self,
         flag: FlagId,
         environment: EnvId,
-        context: &EvalContext,
+        context: &C,
         options: &EvalOptions,
     ) -> Result<Hit, Failure> {
         self.resolve_plan(self.plan_id(flag, environment), context, options)
     }
 
     #[inline]
-    pub(crate) fn resolve_plan(
+    pub(crate) fn resolve_plan<C: Attributes>(
         &self,
         plan: PlanId,
-        context: &EvalContext,
+        context: &C,
         options: &EvalOptions,
     ) -> Result<Hit, Failure> {
         let plan = &self.plans[plan.0 as usize];
@@ -122,10 +145,10 @@ impl Program {
         self.walk(plan, context, options, &mut Unobserved).map_err(Failure::AttrType)
     }
 
-    pub(super) fn walk<O: Observer>(
+    pub(super) fn walk<C: Attributes, O: Observer>(
         &self,
         plan: &Plan,
-        context: &EvalContext,
+        context: &C,
         options: &EvalOptions,
         observer: &mut O,
     ) -> Result<Hit, Mismatch> {
@@ -142,17 +165,17 @@ impl Program {
     }
 
     /// Recursion is bounded: lint refuses nesting beyond 32, references between segments included.
-    fn holds<O: Observer>(
+    fn holds<C: Attributes, O: Observer>(
         &self,
         node: NodeId,
-        context: &EvalContext,
+        context: &C,
         observer: &mut O,
     ) -> Result<bool, Mismatch> {
         let token = observer.enter(node);
         let result = match &self.nodes[node as usize] {
             Node::Test { attribute, test } => self.test(*attribute, test, context),
             Node::Bucket { attribute, seed, start, end } => {
-                Ok(match self.attribute(*attribute, context) {
+                Ok(match context.value(self, *attribute) {
                     Some(AttrValue::String(id)) if !id.is_empty() => {
                         (*start..=*end).contains(&bucket_seeded(id, *seed))
                     }
@@ -171,12 +194,12 @@ impl Program {
 
     /// Goes on while the parts give `wanted`; short-circuits, so later parts may stay unread.
     #[inline]
-    fn all<O: Observer>(
+    fn all<C: Attributes, O: Observer>(
         &self,
         first: u32,
         count: u32,
         wanted: bool,
-        context: &EvalContext,
+        context: &C,
         observer: &mut O,
     ) -> Result<bool, Mismatch> {
         for child in &self.children[first as usize..(first + count) as usize] {
@@ -188,18 +211,17 @@ impl Program {
     }
 
     #[inline]
-    fn attribute<'c>(&self, attribute: u32, context: &'c EvalContext) -> Option<&'c AttrValue> {
-        let entry = &self.attributes[attribute as usize];
-        context.find(entry.key.hash, &entry.key.text)
-    }
-
-    #[inline]
-    fn test(&self, attribute: u32, test: &Test, context: &EvalContext) -> Result<bool, Mismatch> {
-        match self.attribute(attribute, context) {
+    fn test<C: Attributes>(&self, attribute: u32, test: &Test, context: &C) -> Result<bool, Mismatch> {
+        match context.value(self, attribute) {
             Some(value) => test.apply(value).ok_or_else(|| Mismatch { attribute, actual: value.attr_type() }),
             // M2: of a missing attribute everything is false but that it is not set.
             None => Ok(matches!(test, Test::IsNotSet)),
         }
+    }
+
+    /// Looks every attribute of the program up in `context`, for evaluations of many flags.
+    pub(crate) fn look_up<'c>(&self, context: &'c EvalContext) -> LookedUp<'c> {
+        LookedUp(self.attributes.iter().map(|entry| context.find(entry.key.hash, &entry.key.text)).collect())
     }
 
     #[inline]

@@ -29,7 +29,7 @@ pub use self::{
     lint::lint_dir,
     load::{LoadError, LoadOptions},
     namespace::{NamedFile, Namespace},
-    product::FlagSnapshot,
+    product::{FlagSnapshot, NamespaceMeta},
     refresh::RefreshHandle,
     typed::FlagData,
 };

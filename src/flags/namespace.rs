@@ -114,10 +114,10 @@ impl Namespace {
     /// Returns the namespace's slug.
     #[must_use]
     pub fn slug(&self) -> String {
-        self.feed.load().snapshot.manifest.slug.clone()
+        self.feed.load().snapshot.meta.slug.clone()
     }
 
-    /// Returns the snapshot being served: the manifest, its fingerprint, its version.
+    /// Returns the snapshot being served: the compiled flags, their fingerprint, their version.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Loaded<FlagSnapshot>> {
         self.feed.load_full()
@@ -260,13 +260,13 @@ impl Namespace {
     /// Returns what `[namespace.environments.<env>]` declares; `None` where the environment is not declared.
     #[must_use]
     pub fn environment_meta(&self, environment: &str) -> Option<Environment> {
-        self.feed.load().snapshot.manifest.environment(environment).cloned()
+        self.feed.load().snapshot.meta.environment(environment).cloned()
     }
 
     /// Returns whether clients without a secret may evaluate in the environment; `None` where it is not declared.
     #[must_use]
     pub fn public_evaluate(&self, environment: &str) -> Option<bool> {
-        self.feed.load().snapshot.manifest.environment(environment).map(|e| e.public_evaluate)
+        self.feed.load().snapshot.meta.environment(environment).map(|e| e.public_evaluate)
     }
 
     fn typed<T: FlagData>(
@@ -332,7 +332,7 @@ impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let loaded = self.feed.load();
         f.debug_struct("Namespace")
-            .field("slug", &loaded.snapshot.manifest.slug)
+            .field("slug", &loaded.snapshot.meta.slug)
             .field("flags", &loaded.snapshot.program.len())
             .field("version", &loaded.version)
             .finish_non_exhaustive()

@@ -9,19 +9,62 @@ use crate::{
         Fingerprint, LintOptions, Manifest,
         archive::{self, slug_of_file},
         lint_tree,
+        model::Environment,
     },
 };
 
 /// A namespace that has passed lint, ready to be evaluated.
+///
+/// What evaluation does not need, such as descriptions and the files' own structure, is not kept: a service holds
+/// this for as long as it runs. [`lint_tree`] gives the whole model to whoever wants to look at it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct FlagSnapshot {
-    /// What the files say.
-    pub manifest: Manifest,
-    /// The same, compiled.
+    /// What `namespace.toml` says.
+    pub meta: NamespaceMeta,
+    /// The flags, compiled.
     pub program: Program,
     /// The digest of the files (M11).
     pub fingerprint: Fingerprint,
+}
+
+/// What a namespace says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamespaceMeta {
+    /// The namespace's identity.
+    pub slug: String,
+    /// Name for people.
+    pub display_name: String,
+    /// Whether evaluations are recorded at all.
+    pub telemetry_enabled: bool,
+    /// Context attributes that no telemetry record may carry.
+    pub private_attributes: Vec<String>,
+    /// Whether telemetry carries raw entity ids instead of their SHA-256.
+    pub raw_entity_ids: bool,
+    /// The declared environments in declaration order; `None` in untyped mode.
+    pub environments: Option<Vec<Environment>>,
+}
+
+impl NamespaceMeta {
+    /// Returns the declared environment of that name; `None` in untyped mode.
+    #[must_use]
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.environments.as_ref()?.iter().find(|e| e.name == name)
+    }
+}
+
+impl From<Manifest> for NamespaceMeta {
+    fn from(manifest: Manifest) -> Self {
+        Self {
+            slug: manifest.slug,
+            display_name: manifest.display_name,
+            telemetry_enabled: manifest.telemetry_enabled,
+            private_attributes: manifest.private_attributes,
+            raw_entity_ids: manifest.raw_entity_ids,
+            environments: manifest.environments,
+        }
+    }
 }
 
 /// How documents become namespaces.
@@ -53,14 +96,14 @@ impl Product for FlagProduct {
         let linted = lint_tree(&tree, &options);
         let Some(manifest) = linted.manifest else { return Err(LoadError::Lint(linted.report)) };
         if let Some(previous) = previous
-            && previous.manifest.slug != manifest.slug
+            && previous.meta.slug != manifest.slug
         {
             return Err(LoadError::SlugMismatch {
-                expected: previous.manifest.slug.clone(),
+                expected: previous.meta.slug.clone(),
                 found: manifest.slug,
             });
         }
         let program = Program::compile(&manifest);
-        Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), manifest })
+        Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), meta: manifest.into() })
     }
 }

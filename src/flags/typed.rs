@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use super::product::FlagSnapshot;
 use crate::{
     eval::{
-        EnvId, EvalContext, EvalOptions, EvalResult, Failure, FlagId, Hit, Program, RuleMatched, VariantKey,
+        Attributes, EnvId, EvalContext, EvalOptions, EvalResult, Failure, FlagId, Hit, Program, RuleMatched,
+        VariantKey,
     },
     live::Loaded,
     manifest::model::{FlagType, FlagValue},
@@ -75,11 +76,12 @@ pub(super) fn read<T: FlagData>(program: &Program, hit: Hit) -> Result<T, Failur
 }
 
 /// Gives the structured result; a mismatch of attribute types is part of it, with the flag type's fallback.
-pub(super) fn structured(
+#[inline]
+pub(super) fn structured<C: Attributes>(
     loaded: &Loaded<FlagSnapshot>,
     flag: FlagId,
     environment: EnvId,
-    context: &EvalContext,
+    context: &C,
     options: &EvalOptions,
 ) -> EvalResult {
     let program = &loaded.snapshot.program;
@@ -104,11 +106,10 @@ pub(super) fn structured_all(
     options: &EvalOptions,
 ) -> HashMap<String, EvalResult> {
     let program = &loaded.snapshot.program;
+    let attributes = program.look_up(context);
     let mut all = HashMap::with_capacity(program.len());
-    all.extend(
-        program
-            .flag_ids()
-            .map(|(flag, key)| (key.to_owned(), structured(loaded, flag, environment, context, options))),
-    );
+    for (flag, key) in program.flag_ids() {
+        all.insert(key.to_owned(), structured(loaded, flag, environment, &attributes, options));
+    }
     all
 }

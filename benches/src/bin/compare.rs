@@ -299,6 +299,10 @@ fn on_threads(ours: &Leverframe, flag: &str, threads: usize, evaluations: u64) -
             .map(|thread| {
                 let start = &start;
                 scope.spawn(move || {
+                    // Left to itself the system may keep two short-lived threads on one core for a while.
+                    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied()) {
+                        core_affinity::set_for_current(core);
+                    }
                     let users = thread * share..(thread + 1) * share;
                     // Settles the thread's own state, its slot in the snapshot's bookkeeping for one.
                     black_box(ours.is_on(flag, users.start));

@@ -212,7 +212,7 @@ impl ExdClient {
         self.shared.feed.status()
     }
 
-    /// Returns the snapshot being served: the manifest, its fingerprint, its version.
+    /// Returns the snapshot being served: the compiled flags, their fingerprint, their version.
     #[must_use]
     pub fn snapshot(&self) -> Arc<Loaded<FlagSnapshot>> {
         self.shared.feed.load_full()
@@ -340,7 +340,7 @@ impl fmt::Debug for ExdClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let loaded = self.shared.feed.load();
         f.debug_struct("ExdClient")
-            .field("namespace", &loaded.snapshot.manifest.slug)
+            .field("namespace", &loaded.snapshot.meta.slug)
             .field("environment", &self.shared.environment.as_str())
             .field("version", &loaded.version)
             .field("dry_run", &self.shared.dry_run)
