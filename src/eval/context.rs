@@ -181,7 +181,11 @@ impl EvalContext {
     #[inline]
     pub(crate) fn find(&self, hash: u64, key: &str) -> Option<&AttrValue> {
         if self.attributes.len() <= SCAN_LIMIT {
-            return self.attributes.iter().find(|a| a.hash == hash && &*a.key == key).map(|a| &a.value);
+            return self
+                .attributes
+                .iter()
+                .find(|a| a.hash == hash && same_text(&a.key, key))
+                .map(|a| &a.value);
         }
         let at =
             self.attributes.binary_search_by(|a| a.hash.cmp(&hash).then_with(|| (*a.key).cmp(key))).ok()?;
@@ -300,6 +304,39 @@ pub(crate) fn hash_key(key: &str) -> u64 {
     h
 }
 
+/// Compares texts; short ones without the call to `memcmp` that a comparison of slices of unknown length costs.
+#[inline]
+pub(crate) fn same_text(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    if a.len() != b.len() {
+        return false;
+    }
+    // Two reads that overlap cover every length between one and two of them.
+    if let (Some(low), Some(high)) = (a.first_chunk::<8>(), a.last_chunk::<8>())
+        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<8>(), b.last_chunk::<8>())
+    {
+        if a.len() > 16 {
+            return a == b;
+        }
+        return (u64::from_ne_bytes(*low) ^ u64::from_ne_bytes(*other_low))
+            | (u64::from_ne_bytes(*high) ^ u64::from_ne_bytes(*other_high))
+            == 0;
+    }
+    if let (Some(low), Some(high)) = (a.first_chunk::<4>(), a.last_chunk::<4>())
+        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<4>(), b.last_chunk::<4>())
+    {
+        return (u32::from_ne_bytes(*low) ^ u32::from_ne_bytes(*other_low))
+            | (u32::from_ne_bytes(*high) ^ u32::from_ne_bytes(*other_high))
+            == 0;
+    }
+    if let (Some(low), Some(high)) = (a.first_chunk::<2>(), a.last_chunk::<2>())
+        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<2>(), b.last_chunk::<2>())
+    {
+        return low == other_low && high == other_high;
+    }
+    a.first() == b.first()
+}
+
 /// Multiplies to 128 bits and folds the halves: one `mul`, and every input bit reaches every output bit.
 #[inline]
 fn fold(a: u64, b: u64) -> u64 {
@@ -343,5 +380,19 @@ mod tests {
         assert_eq!(AttrValue::from_json(&list), Some(AttrValue::StrList(vec!["a".into(), "b".into()])));
         assert_eq!(AttrValue::from_json(&serde_json::json!({"a": 1})), None);
         assert_eq!(AttrValue::from_json(&serde_json::json!([1])), None);
+    }
+
+    #[test]
+    fn texts_of_every_length_compare_as_strings_do() {
+        for len in 0..40 {
+            let text = "abcdefghij".repeat(4)[..len].to_owned();
+            assert!(same_text(&text, &text.clone()), "{len}");
+            assert!(!same_text(&text, &format!("{text}x")), "{len}");
+            for at in 0..len {
+                let mut other = text.clone().into_bytes();
+                other[at] = b'X';
+                assert!(!same_text(&text, std::str::from_utf8(&other).unwrap()), "{len} at {at}");
+            }
+        }
     }
 }

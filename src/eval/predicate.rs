@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::{context::AttrValue, semver::Semver};
+use super::{
+    context::{AttrValue, same_text},
+    semver::Semver,
+};
 
 /// A compiled test. The attribute is present when it is asked; absence is decided before.
 #[derive(Clone, Debug)]
@@ -175,7 +178,7 @@ impl Test {
 #[inline]
 fn text(kind: TextTest, operand: &str, value: &str) -> bool {
     match kind {
-        TextTest::Equals => value == operand,
+        TextTest::Equals => same_text(value, operand),
         TextTest::NotEquals => value != operand,
         TextTest::Contains => value.contains(operand),
         TextTest::NotContains => !value.contains(operand),
@@ -189,7 +192,7 @@ fn is_member(values: &[Box<str>], sorted: bool, value: &str) -> bool {
     if sorted {
         values.binary_search_by(|v| (**v).cmp(value)).is_ok()
     } else {
-        values.iter().any(|v| **v == *value)
+        values.iter().any(|v| same_text(v, value))
     }
 }
 

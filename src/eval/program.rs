@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::{
     bucket::bucket_seed,
-    context::hash_key,
+    context::{hash_key, same_text},
     predicate::{Number, NumberTest, Test, TextTest},
     result::VariantKey,
     semver::Semver,
@@ -73,7 +73,7 @@ pub(crate) struct FlagId(pub(crate) u32);
 
 /// The place of an environment in a program; one past the last is "any other".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct EnvId(pub(super) u32);
+pub(crate) struct EnvId(pub(crate) u32);
 
 /// The place of a plan in a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Program {
             if slot.flag == 0 {
                 return None;
             }
-            if slot.tag == (hash >> 32) as u32 && *self.flags[slot.flag as usize - 1].key == *key {
+            if slot.tag == (hash >> 32) as u32 && same_text(&self.flags[slot.flag as usize - 1].key, key) {
                 return Some(FlagId(slot.flag - 1));
             }
             at = (at + 1) & mask;
@@ -359,7 +359,11 @@ impl<'m> Compiler<'m> {
                 self.segment_ids.insert(key, SegmentState::Open);
                 let mut parts = Vec::with_capacity(2);
                 if let Some(predicate) = &segment.predicate {
-                    parts.push(self.predicate(predicate));
+                    match predicate {
+                        // Both must hold anyway, so the bucket joins the conjunction instead of nesting it.
+                        Predicate::And(nodes) => parts.extend(nodes.iter().map(|n| self.predicate(n))),
+                        other => parts.push(self.predicate(other)),
+                    }
                 }
                 if let Some(bucket) = &segment.bucket {
                     let attribute = self.attribute(&bucket.entity_id_attribute);

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 
 use super::{client::Shared, product::FlagSnapshot};
 use crate::{
-    eval::{EvalContext, EvalOptions, EvalResult},
+    eval::{EnvId, EvalContext, EvalOptions, EvalResult},
     live::Loaded,
 };
 
@@ -29,11 +29,14 @@ use crate::{
 pub struct Pinned {
     shared: Arc<Shared>,
     loaded: Arc<Loaded<FlagSnapshot>>,
+    /// Its own and not the client's, which belongs to the version served now.
+    environment: Option<EnvId>,
 }
 
 impl Pinned {
     pub(super) fn new(shared: Arc<Shared>, loaded: Arc<Loaded<FlagSnapshot>>) -> Self {
-        Self { shared, loaded }
+        let environment = loaded.snapshot.program.environment(&shared.environment);
+        Self { shared, loaded, environment }
     }
 
     /// Returns the version that is held.
@@ -57,7 +60,7 @@ impl Pinned {
     /// [`Pinned::eval`] with options.
     #[must_use]
     pub fn eval_with_options(&self, flag: &str, context: &EvalContext, options: &EvalOptions) -> EvalResult {
-        self.shared.eval(&self.loaded, flag, context, options)
+        self.shared.eval(&self.loaded, self.environment, flag, context, options)
     }
 
     /// Evaluates every flag.
@@ -73,7 +76,7 @@ impl Pinned {
         context: &EvalContext,
         options: &EvalOptions,
     ) -> HashMap<String, EvalResult> {
-        self.shared.eval_all(&self.loaded, context, options)
+        self.shared.eval_all(&self.loaded, self.environment, context, options)
     }
 }
 
@@ -99,7 +102,7 @@ macro_rules! pinned_calls {
                     default: $rust,
                     options: &EvalOptions,
                 ) -> $rust {
-                    self.shared.typed(&self.loaded, flag, context, options).unwrap_or(default)
+                    self.shared.typed(&self.loaded, self.environment, flag, context, options).unwrap_or(default)
                 }
             )+
         }

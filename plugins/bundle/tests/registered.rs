@@ -1,5 +1,4 @@
 //! What the bundle links is registered.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use leverframe::registry::Registry;
 use leverframe_bundle as _;

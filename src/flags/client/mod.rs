@@ -7,7 +7,10 @@ use std::{
     collections::HashMap,
     fmt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::Value as Json;
@@ -24,7 +27,7 @@ use super::{
     typed::{self, FlagData},
 };
 use crate::{
-    eval::{EvalContext, EvalOptions, EvalResult, Failure, Key, RuleMatched, VariantKey, hash_key},
+    eval::{EnvId, EvalContext, EvalOptions, EvalResult, Failure, Key, RuleMatched, VariantKey, hash_key},
     live::{Feed, Loaded, Status, Stop},
     manifest::model::FlagValue,
 };
@@ -63,6 +66,8 @@ pub struct ExdClient {
 pub(super) struct Shared {
     pub(super) feed: Feed<FlagProduct>,
     pub(super) environment: Key,
+    /// The environment's place in the program last served; laid out as `FlagHandle::found` is.
+    found: AtomicU64,
     pub(super) dry_run: bool,
     warnings: Warnings,
     stop: Stop,
@@ -97,6 +102,7 @@ impl ExdClient {
             shared: Arc::new(Shared {
                 feed,
                 environment: Key::new(environment),
+                found: AtomicU64::new(0),
                 dry_run,
                 warnings: Warnings::new(),
                 stop: Stop::new(),
@@ -141,7 +147,8 @@ impl ExdClient {
         context: &EvalContext,
         options: &EvalOptions,
     ) -> EvalResult {
-        self.shared.eval(&self.shared.feed.load(), flag, context, options)
+        let loaded = self.shared.feed.load();
+        self.shared.eval(&loaded, self.shared.environment_id(&loaded), flag, context, options)
     }
 
     /// Evaluates every flag; empty in dry-run mode and where the environment is not declared.
@@ -171,7 +178,8 @@ impl ExdClient {
         context: &EvalContext,
         options: &EvalOptions,
     ) -> HashMap<String, EvalResult> {
-        self.shared.eval_all(&self.shared.feed.load(), context, options)
+        let loaded = self.shared.feed.load();
+        self.shared.eval_all(&loaded, self.shared.environment_id(&loaded), context, options)
     }
 
     /// Makes a handle that looks the flag up once per manifest instead of once per call.
@@ -246,11 +254,30 @@ impl ExdClient {
 }
 
 impl Shared {
+    /// Finds the environment's place, looking it up once per manifest.
+    #[inline]
+    pub(super) fn environment_id(&self, loaded: &Loaded<FlagSnapshot>) -> Option<EnvId> {
+        let found = self.found.load(Ordering::Relaxed);
+        match (found as u32).checked_sub(1) {
+            Some(environment) if (found >> 32) as u32 == loaded.version as u32 => Some(EnvId(environment)),
+            _ => self.look_up_environment(loaded),
+        }
+    }
+
+    #[cold]
+    fn look_up_environment(&self, loaded: &Loaded<FlagSnapshot>) -> Option<EnvId> {
+        let environment = loaded.snapshot.program.environment(&self.environment)?;
+        self.found
+            .store((loaded.version & 0xffff_ffff) << 32 | u64::from(environment.0 + 1), Ordering::Relaxed);
+        Some(environment)
+    }
+
     /// Evaluates a flag of `loaded` and reads it as `T`; any failure becomes a warning and `None`.
     #[inline]
     pub(super) fn typed<T: FlagData>(
         &self,
         loaded: &Loaded<FlagSnapshot>,
+        environment: Option<EnvId>,
         flag: &str,
         context: &EvalContext,
         options: &EvalOptions,
@@ -259,7 +286,7 @@ impl Shared {
             return None;
         }
         let program = &loaded.snapshot.program;
-        let result = match (program.flag(hash_key(flag), flag), program.environment(&self.environment)) {
+        let result = match (program.flag(hash_key(flag), flag), environment) {
             (Some(id), Some(env)) => {
                 program.resolve(id, env, context, options).and_then(|hit| typed::read(program, hit))
             }
@@ -272,13 +299,14 @@ impl Shared {
     pub(super) fn eval(
         &self,
         loaded: &Loaded<FlagSnapshot>,
+        environment: Option<EnvId>,
         flag: &str,
         context: &EvalContext,
         options: &EvalOptions,
     ) -> EvalResult {
         let program = &loaded.snapshot.program;
         if !self.dry_run {
-            match (program.flag(hash_key(flag), flag), program.environment(&self.environment)) {
+            match (program.flag(hash_key(flag), flag), environment) {
                 (Some(id), Some(env)) => {
                     let result = typed::structured(loaded, id, env, context, options);
                     if let RuleMatched::AttrTypeMismatch { .. } = result.rule_matched
@@ -303,10 +331,11 @@ impl Shared {
     pub(super) fn eval_all(
         &self,
         loaded: &Loaded<FlagSnapshot>,
+        environment: Option<EnvId>,
         context: &EvalContext,
         options: &EvalOptions,
     ) -> HashMap<String, EvalResult> {
-        match loaded.snapshot.program.environment(&self.environment) {
+        match environment {
             Some(environment) if !self.dry_run => {
                 typed::structured_all(loaded, environment, context, options)
             }
@@ -386,7 +415,10 @@ macro_rules! typed_calls {
                     default: $rust,
                     options: &EvalOptions,
                 ) -> $rust {
-                    self.shared.typed(&self.shared.feed.load(), flag, context, options).unwrap_or(default)
+                    let loaded = self.shared.feed.load();
+                    self.shared
+                        .typed(&loaded, self.shared.environment_id(&loaded), flag, context, options)
+                        .unwrap_or(default)
                 }
             )+
         }
