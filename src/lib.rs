@@ -14,6 +14,7 @@
 // So that the macros for plug-ins, which name this crate from outside, work inside it as well.
 extern crate self as leverframe;
 
+mod auth;
 pub mod document;
 mod error;
 mod frame;
@@ -34,6 +35,7 @@ pub mod traits;
 #[cfg(feature = "async-tokio")]
 pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
 pub use crate::{
+    auth::UriAuth,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,

@@ -4,7 +4,11 @@ use std::{fmt, sync::Arc};
 
 use serde::de::DeserializeOwned;
 
-use crate::{Result, config::Config, traits::Clock};
+use crate::{
+    Result, UriAuth,
+    config::Config,
+    traits::{Clock, Transport},
+};
 
 /// A backend's own settings, and the parts of the framework that it may use.
 ///
@@ -21,6 +25,8 @@ pub struct BuildContext<'c> {
     config: &'c Config,
     table: String,
     uri: Option<String>,
+    auth: Option<UriAuth>,
+    transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -28,13 +34,27 @@ impl<'c> BuildContext<'c> {
     /// Makes the context of the backend whose settings stand in `table`, such as `cache.file`.
     #[must_use]
     pub fn new(config: &'c Config, table: impl Into<String>, clock: Arc<dyn Clock>) -> Self {
-        Self { config, table: table.into(), uri: None, clock }
+        Self { config, table: table.into(), uri: None, auth: None, transport: None, clock }
     }
 
     /// Adds the place that a source is to read from.
     #[must_use]
     pub fn with_uri(mut self, uri: impl Into<String>) -> Self {
         self.uri = Some(uri.into());
+        self
+    }
+
+    /// Adds the credentials for that place.
+    #[must_use]
+    pub fn with_auth(mut self, auth: UriAuth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Adds the transport that a source's requests travel by.
+    #[must_use]
+    pub fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
         self
     }
 
@@ -50,6 +70,18 @@ impl<'c> BuildContext<'c> {
     #[must_use]
     pub fn uri(&self) -> Option<&str> {
         self.uri.as_deref()
+    }
+
+    /// Returns the credentials for that place.
+    #[must_use]
+    pub fn auth(&self) -> Option<&UriAuth> {
+        self.auth.as_ref()
+    }
+
+    /// Returns the transport that a source's requests travel by.
+    #[must_use]
+    pub fn transport(&self) -> Option<&Arc<dyn Transport>> {
+        self.transport.as_ref()
     }
 
     /// Returns the clock.
