@@ -9,7 +9,7 @@ use std::{
 
 /// Finds a server program in the places where distributions put them; fails the test loudly where it is missing.
 pub fn program(name: &str) -> PathBuf {
-    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"]
+    ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin", "/opt/proftpd/usr/sbin"]
         .iter()
         .map(|dir| Path::new(dir).join(name))
         .find(|path| path.is_file())
