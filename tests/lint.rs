@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use leverframe::{
-    LintDiagnostic, LintReport, Severity,
+    EvalContext, LintDiagnostic, LintReport, Namespace, RuleMatched, Severity,
     document::{Entry, Tree},
     lint_dir,
     manifest::{LintOptions, archive, lint::CODES, lint_tree},
@@ -408,6 +408,59 @@ fn in_place(report: &LintReport, files: &BTreeMap<String, Vec<u8>>) -> Result<()
         prop_assert_eq!(d.line, line, "{}", d);
     }
     Ok(())
+}
+
+/// Predicates over two attributes with three values, as TOML.
+fn predicate() -> impl Strategy<Value = String> {
+    let attribute = prop::sample::select(vec!["a", "b"]);
+    let value = || prop::sample::select(vec!["x", "y", "z"]);
+    let atom = (attribute, 0..5, value(), value()).prop_map(|(attribute, op, one, other)| {
+        let rest = match op {
+            0 => format!("op = \"eq\", value = \"{one}\""),
+            1 => format!("op = \"neq\", value = \"{one}\""),
+            2 => format!("op = \"in\", values = [\"{one}\", \"{other}\"]"),
+            3 => "op = \"is_set\"".to_owned(),
+            _ => "op = \"is_not_set\"".to_owned(),
+        };
+        format!("{{ attribute = \"{attribute}\", {rest} }}")
+    });
+    atom.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|p| format!("{{ not = {p} }}")),
+            (prop::sample::select(vec!["and", "or"]), prop::collection::vec(inner, 1..4))
+                .prop_map(|(word, list)| format!("{{ {word} = [{}] }}", list.join(", "))),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// By trying every context there is.
+    #[test]
+    fn a_rule_that_w006_calls_unreachable_matches_no_context(first in predicate(), second in predicate()) {
+        let text = flag(&format!(
+            "[flag.environments._]\nvariant = \"off\"\n\
+             [[flag.environments._.rules]]\npredicate = {first}\nvariant = \"on\"\n\
+             [[flag.environments._.rules]]\npredicate = {second}\nvariant = \"on\"\n"
+        ));
+        let files = [("flags/f.toml", format!("schema_version = \"0.1\"\n{text}"))];
+        let namespace = Namespace::from_files("shop", &files.into_iter().collect::<BTreeMap<_, _>>()).unwrap();
+        let called = lint_files(&[("flags/f.toml", &text)]).iter().any(|d| d.code == "W006");
+
+        let values = [None, Some("x"), Some("y"), Some("z"), Some("other")];
+        let matched = values.iter().flat_map(|a| values.iter().map(move |b| (a, b))).any(|(a, b)| {
+            let mut context = EvalContext::builder();
+            for (name, value) in [("a", a), ("b", b)] {
+                if let Some(value) = value {
+                    context = context.str(name, *value);
+                }
+            }
+            namespace.eval("f", "production", &context.build()).unwrap().rule_matched == RuleMatched::Rule(1)
+        });
+
+        prop_assert!(!(called && matched));
+    }
 }
 
 proptest! {
