@@ -1,6 +1,7 @@
 //! Lint over the fixtures of every code, and over random files.
 //!
 //! `tests/lint/fixtures/<CODE>/fail` has the code, `pass` is its twin that has not; `expect.txt` says where.
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
