@@ -16,6 +16,8 @@ extern crate self as leverframe;
 
 mod auth;
 pub mod document;
+mod durable;
+mod encoding;
 mod error;
 mod frame;
 mod secret;

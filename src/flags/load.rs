@@ -39,6 +39,17 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Returns what went wrong, so far as a caller can act on it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Builder(_) => ErrorKind::Config,
+            Self::Fetch(error) | Self::Io(error) => error.kind(),
+            Self::Lint(_) => ErrorKind::Invalid,
+            Self::SlugMismatch { .. } => ErrorKind::Conflict,
+        }
+    }
+
     /// Returns the person's next step, if one is known.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {

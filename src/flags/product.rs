@@ -1,6 +1,11 @@
 //! Flags as a product of the feed: a document becomes a checked, compiled namespace.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use crate::{
+    Error, ErrorKind, Retry,
     document::{Content, Document},
     eval::Program,
     flags::LoadError,
@@ -11,6 +16,8 @@ use crate::{
         lint_tree,
         model::Environment,
     },
+    sources::file,
+    traits::Source,
 };
 
 /// A namespace that has passed lint, ready to be evaluated.
@@ -26,6 +33,9 @@ pub struct FlagSnapshot {
     pub program: Program,
     /// The digest of the files (M11).
     pub fingerprint: Fingerprint,
+    /// Whether the files came in an archive with one top-level directory around them: such archives are made anew
+    /// for each request by what serves them, so their validators say little.
+    pub(crate) wrapped: bool,
 }
 
 /// What a namespace says of itself.
@@ -79,17 +89,51 @@ impl Product for FlagProduct {
     type Error = LoadError;
     const NAME: &'static str = "flags";
 
+    fn kind(error: &LoadError) -> ErrorKind {
+        error.kind()
+    }
+
+    fn retry_after(error: &LoadError) -> Option<Duration> {
+        match error {
+            LoadError::Fetch(error) => match error.retry_state() {
+                Retry::After(pause) => Some(pause),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn not_loaded(&self, source: &dyn Source, error: Error) -> LoadError {
+        if source.name() == file::NAME { LoadError::from(error) } else { LoadError::Fetch(error) }
+    }
+
+    fn to_bytes(&self, document: &Document) -> Result<Bytes, Error> {
+        match document.content() {
+            Content::Bytes(bytes) => Ok(bytes.clone()),
+            Content::Tree(tree) => archive::pack(tree).map(Bytes::from),
+        }
+    }
+
+    fn may_ask_since(&self, snapshot: &FlagSnapshot) -> bool {
+        !snapshot.wrapped
+    }
+
+    fn is_same(&self, served: &FlagSnapshot, new: &FlagSnapshot) -> bool {
+        served.fingerprint == new.fingerprint && served.meta.slug == new.meta.slug
+    }
+
     fn build(&self, document: Document, previous: Option<&FlagSnapshot>) -> Result<FlagSnapshot, LoadError> {
         let name = document.name().map(str::to_owned);
         let mut options = LintOptions::new();
-        let tree = match document.into_content() {
+        let (tree, wrapped) = match document.into_content() {
             Content::Tree(tree) => {
                 options = name.into_iter().fold(options, LintOptions::with_directory);
-                tree
+                (tree, false)
             }
             Content::Bytes(bytes) => {
                 options = name.into_iter().fold(options, |o, name| o.with_slug(slug_of_file(&name)));
-                archive::unpack(&bytes)?.tree
+                let unpacked = archive::unpack(&bytes)?;
+                (unpacked.tree, unpacked.wrapped)
             }
         };
         options = self.slug.iter().fold(options, LintOptions::with_slug);
@@ -104,6 +148,6 @@ impl Product for FlagProduct {
             });
         }
         let program = Program::compile(&manifest);
-        Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), meta: manifest.into() })
+        Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), meta: manifest.into(), wrapped })
     }
 }

@@ -14,6 +14,8 @@ const CEILING: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     failures: u32,
+    /// How many intervals were drawn.
+    drawn: u64,
     // Seeded by the operating system once per feed, which is all the randomness that jitter needs.
     random: RandomState,
 }
@@ -29,6 +31,13 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
     }
 
+    /// Returns the interval less up to a tenth of it, another share each time.
+    pub(super) fn jittered(&mut self, interval: Duration) -> Duration {
+        self.drawn = self.drawn.wrapping_add(1);
+        let share = self.random.hash_one((self.drawn, "interval")) % 1024;
+        interval - interval.mul_f64(share as f64 / 10_240.0)
+    }
+
     /// Returns the pause before the next attempt; `None` while nothing failed.
     pub(super) fn pause(&self) -> Option<Duration> {
         let doublings = self.failures.checked_sub(1)?.min(16);
@@ -42,6 +51,17 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn intervals_are_shortened_by_less_than_a_tenth_and_not_all_alike() {
+        let mut backoff = Backoff::default();
+        let interval = Duration::from_secs(30);
+
+        let drawn: std::collections::BTreeSet<_> = (0..50).map(|_| backoff.jittered(interval)).collect();
+
+        assert!(drawn.len() > 10);
+        assert!(drawn.iter().all(|d| *d <= interval && *d > interval.mul_f64(0.899)));
+    }
 
     #[test]
     fn pauses_grow_to_the_ceiling_and_reset() {

@@ -27,6 +27,7 @@ pub struct Plugin<T: ?Sized + 'static> {
     summary: &'static str,
     example: &'static str,
     fields: &'static [Field],
+    schemes: &'static [&'static str],
     build: Build<T>,
 }
 
@@ -36,7 +37,7 @@ impl<T: ?Sized> Plugin<T> {
     /// Describes a backend: its name (`[a-z][a-z0-9_]*`), the crate it comes from, how it is made.
     #[must_use]
     pub const fn new(name: &'static str, origin: &'static str, build: Build<T>) -> Self {
-        Self { name, origin, summary: "", example: "", fields: &[], build }
+        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], build }
     }
 
     /// Sets the one line that lists show.
@@ -57,6 +58,13 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn with_fields(mut self, fields: &'static [Field]) -> Self {
         self.fields = fields;
+        self
+    }
+
+    /// Sets the URI schemes that a source serves. None set: its own name is the one.
+    #[must_use]
+    pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
+        self.schemes = schemes;
         self
     }
 
@@ -88,6 +96,12 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn fields(&self) -> &'static [Field] {
         self.fields
+    }
+
+    /// Returns the URI schemes that a source serves, its own name left aside.
+    #[must_use]
+    pub const fn schemes(&self) -> &'static [&'static str] {
+        self.schemes
     }
 
     /// Makes the backend.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::ReadLimits;
-use crate::{Error, ErrorKind, Result, settings};
+use crate::{Error, ErrorKind, Result, encoding::percent_decoded, settings};
 
 settings! {
     /// Where the files are, and how they are read.
@@ -53,28 +53,12 @@ impl FileConfig {
         if path.contains(['?', '#']) {
             return Err(refuse("it has a query or a fragment"));
         }
-        Ok(Self::at(decode(path).ok_or_else(|| refuse("it is wrongly escaped"))?))
+        Ok(Self::at(percent_decoded(path).ok_or_else(|| refuse("it is wrongly escaped"))?))
     }
 
     pub(super) fn limits(&self) -> ReadLimits {
         ReadLimits { folders: self.folders.clone(), ..ReadLimits::default() }
     }
-}
-
-/// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let high = char::from(rest.next()?).to_digit(16)?;
-        let low = char::from(rest.next()?).to_digit(16)?;
-        bytes.push(u8::try_from(high * 16 + low).ok().filter(|b| *b != 0)?);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

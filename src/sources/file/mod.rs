@@ -44,7 +44,7 @@ use crate::{
     Error, ErrorKind, Result,
     backends::clock_system::SystemClock,
     document::{Content, Document, Entry, Revision, Tree},
-    manifest::fingerprint::hex,
+    encoding::hex,
     register_source,
     registry::{BuildContext, Plugin},
     traits::{Clock, Load, Source},
