@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
+/// What the detached signature of a document has behind the document's own name.
+pub(crate) const SIGNATURE_EXTENSION: &str = ".sig";
+
 /// The opaque name of one state of a source: an ETag, a commit, a digest.
 ///
 /// Two loads that report equal revisions carried equal content.

@@ -22,6 +22,7 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
 }
 
 /// Reads padded base64; `None` for anything else, so that one run of bytes has one text.
+#[cfg(any(test, feature = "signed"))]
 pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
     let mut bits = 0_u32;

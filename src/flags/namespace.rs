@@ -80,7 +80,7 @@ impl Namespace {
     ) -> Result<Self, LoadError> {
         let tree: Tree = files.into_iter().map(NamedFile::into_pair).collect();
         let document = Document::new(Revision::new("memory"), Content::Tree(tree));
-        let product = FlagProduct { slug: Some(slug.into()) };
+        let product = FlagProduct::new(Some(slug.into()));
         let snapshot = product.build(document, None)?;
         Ok(Self { feed: Feed::fixed(product, snapshot, LoadOptions::new().clock()) })
     }
@@ -106,8 +106,7 @@ impl Namespace {
     /// # Errors
     /// Whatever the source reports, and `Lint` when what it brought has lint errors.
     pub fn from_source(source: Arc<dyn Source>, options: &LoadOptions) -> Result<Self, LoadError> {
-        let product = FlagProduct { slug: options.slug.clone() };
-        let feed = block_on(Feed::open(product, source, options.clock()))?;
+        let feed = block_on(Feed::open_with(options.product(), source, options.clock(), options.ladder()))?;
         Ok(Self { feed })
     }
 

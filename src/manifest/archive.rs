@@ -13,7 +13,7 @@ use bytes::Bytes;
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::layout::Layout;
+use super::layout::{Layout, SIGNATURE_FILE};
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Tree},
@@ -32,8 +32,8 @@ pub mod limits {
     pub const UNCOMPRESSED: usize = 50_000_000;
     /// Files in each of the two folders: 10,000 flags with segments beside them are one namespace.
     pub const FILES: usize = 10_000;
-    /// Files in all: both folders full, and `namespace.toml`.
-    pub const ALL_FILES: usize = 2 * FILES + 1;
+    /// Files in all: both folders full, `namespace.toml`, and a signature.
+    pub const ALL_FILES: usize = 2 * FILES + 2;
     /// Bytes of one file.
     pub const FILE: usize = 1024 * 1024;
     /// Bytes of a path in an archive; names that a namespace uses stay far below.
@@ -93,12 +93,15 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     reader.finish()
 }
 
-/// Writes the files of a namespace, left-out ones left out, so that equal trees give equal bytes.
+/// Writes the files of a namespace and their signature, left-out ones left out, so that equal trees give equal bytes.
 ///
 /// # Errors
 /// `LimitExceeded` where an archive of the tree could not be read again.
 pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
-    let packaged = Layout::of(tree).packaged();
+    let mut packaged = Layout::of(tree).packaged();
+    if let Some(signature @ Entry::File(_)) = tree.get(SIGNATURE_FILE) {
+        packaged.insert(SIGNATURE_FILE, signature.clone());
+    }
     let mut total = 0;
     if packaged.iter().count() > limits::ALL_FILES {
         return Err(over("files", limits::ALL_FILES));

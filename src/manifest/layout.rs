@@ -173,6 +173,13 @@ impl<'t> Layout<'t> {
 
 /// The file of patterns, in the gitignore dialect (M10).
 const IGNORE_FILE: &str = ".exdignore";
+/// The signature over the files; not one of them.
+pub(crate) const SIGNATURE_FILE: &str = "leverframe.sig";
+
+/// Returns true for names of files whose content a namespace may need, wherever they stand.
+pub(crate) fn needs_content(name: &str) -> bool {
+    name.ends_with(".toml") || name == IGNORE_FILE || name == SIGNATURE_FILE
+}
 /// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
 

@@ -7,12 +7,14 @@ mod closure;
 mod diagnostic;
 mod diff;
 pub(crate) mod fingerprint;
-mod layout;
+pub(crate) mod layout;
 pub mod lint;
 pub mod model;
 pub(crate) mod names;
 mod parse;
 pub(crate) mod schema;
+#[cfg(feature = "signed")]
+pub mod signature;
 
 pub use self::{
     closure::closure,

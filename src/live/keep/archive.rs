@@ -9,12 +9,10 @@ use std::{
 use bytes::Bytes;
 
 use super::Kept;
-use crate::{Error, Result, durable};
+use crate::{Error, Result, document::SIGNATURE_EXTENSION, durable};
 
 /// More than any document has.
 const LIMIT: u64 = 64 * 1024 * 1024;
-/// The extension of the detached signature, behind the file's own.
-const SIGNATURE: &str = ".sig";
 
 #[derive(Clone, Debug)]
 pub(super) struct ArchiveFile {
@@ -62,7 +60,7 @@ impl ArchiveFile {
 
     fn signature_path(&self) -> PathBuf {
         let mut path = self.path.as_os_str().to_owned();
-        path.push(SIGNATURE);
+        path.push(SIGNATURE_EXTENSION);
         path.into()
     }
 }

@@ -20,6 +20,7 @@ mod watch;
 use std::{
     fmt,
     future::poll_fn,
+    path::Path,
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,6 +31,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use self::{
@@ -43,7 +45,7 @@ use self::{
 use crate::{
     Error, ErrorKind, Result,
     backends::clock_system::SystemClock,
-    document::{Content, Document, Entry, Revision, Tree},
+    document::{Content, Document, Entry, Revision, SIGNATURE_EXTENSION, Tree},
     encoding::hex,
     register_source,
     registry::{BuildContext, Plugin},
@@ -86,11 +88,24 @@ impl FileSource {
         } else {
             Content::Bytes(read_file(&resolved, self.config.max_file_bytes)?)
         };
-        let document = Document::new(digest(&content), content);
+        let signature = self.signature_beside(&resolved, &content);
+        let document = match signature {
+            // A new signature over the same bytes is a change.
+            Some(signature) => Document::new(digest(&content, Some(&signature)), content).signed(signature),
+            None => Document::new(digest(&content, None), content),
+        };
         Ok(match name {
             Some(name) => document.named(name),
             None => document,
         })
+    }
+
+    /// Reads what stands beside a single file as its detached signature; a directory has its own inside.
+    fn signature_beside(&self, file: &Path, content: &Content) -> Option<Bytes> {
+        let Content::Bytes(_) = content else { return None };
+        let mut path = file.as_os_str().to_owned();
+        path.push(SIGNATURE_EXTENSION);
+        read_file(Path::new(&path), SIGNATURE_LIMIT).ok()
     }
 
     fn check_open(&self) -> Result<()> {
@@ -152,13 +167,19 @@ impl fmt::Debug for FileSource {
     }
 }
 
+const SIGNATURE_LIMIT: u64 = 64 * 1024;
 /// How long a change is given to become whole.
 const SETTLE: Duration = Duration::from_millis(20);
 
-fn digest(content: &Content) -> Revision {
+fn digest(content: &Content, signature: Option<&Bytes>) -> Revision {
     let mut hash = Sha256::new();
     match content {
-        Content::Bytes(bytes) => hash.update(bytes),
+        Content::Bytes(bytes) => {
+            hash.update(bytes);
+            if let Some(signature) = signature {
+                hash.update(Sha256::digest(signature));
+            }
+        }
         Content::Tree(tree) => digest_tree(tree, &mut hash),
     }
     Revision::new(format!("sha256:{}", hex(&hash.finalize())))

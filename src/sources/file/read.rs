@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Tree},
-    manifest::archive::limits,
+    manifest::{archive::limits, layout::needs_content},
 };
 
 /// How much of a directory is read.
@@ -48,7 +48,7 @@ impl Default for ReadLimits {
 
 /// Reads the directory at `path`: its own files and those of the folders that `limits` names.
 ///
-/// Content is read of `.toml` files and of `.exdignore` only. Links are recorded and not followed, except that the
+/// Content is read of `.toml` files, of `.exdignore` and of `leverframe.sig` only. Links are recorded and not followed, except that the
 /// root itself may be one, and that a Kubernetes ConfigMap mount is read through its `..data` link, once, so that
 /// one call sees one version of it. Names that begin with a dot are not recorded.
 ///
@@ -159,7 +159,7 @@ impl Reader<'_> {
         if !kind.is_file() {
             return Entry::Special;
         }
-        if !name.ends_with(".toml") && name != ".exdignore" {
+        if !needs_content(name) {
             return Entry::Skipped;
         }
         let left = self.limits.total_bytes.saturating_sub(self.bytes);

@@ -26,7 +26,7 @@ use sha2::{Digest, Sha256};
 pub use self::config::HttpsConfig;
 use crate::{
     Error, ErrorKind, Result, Retry, UriAuth,
-    document::{Content, Document, Revision},
+    document::{Content, Document, Revision, SIGNATURE_EXTENSION},
     encoding::{base64, hex, percent_decoded},
     register_source,
     registry::{BuildContext, Plugin},
@@ -270,7 +270,7 @@ fn parse(text: &str) -> Result<(Uri, Option<UriAuth>)> {
 fn beside(uri: &Uri) -> Result<Uri> {
     let query = uri.query().map(|q| format!("?{q}")).unwrap_or_default();
     let mut parts = uri.clone().into_parts();
-    let path = format!("{}.sig{query}", uri.path());
+    let path = format!("{}{SIGNATURE_EXTENSION}{query}", uri.path());
     let malformed = || Error::new(ErrorKind::Invalid, "name the signature's URI").with("uri", redacted(uri));
     parts.path_and_query = Some(path.parse().map_err(|_| malformed())?);
     Uri::from_parts(parts).map_err(|_| malformed())
