@@ -32,7 +32,7 @@ pub const TOKEN: &str = "exd_read_good";
 /// | `/bearer` | 200 for [`TOKEN`], otherwise 401 |
 /// | `/status/N` | the status, for 401, 403, 404, 408, 429, 500, 502, 503, 504 |
 /// | `/status/N/later` | 429 or 503 with `Retry-After: 2` |
-/// | `/echo…` | lines `method`, `uri`, `protocol`, `host`, `authorization`, `cookie`, `user-agent`, `accept-encoding`, `client` |
+/// | `/echo…` | lines `method`, `uri`, `protocol`, `host`, `authorization`, `cookie`, `user-agent`, `accept-encoding`, `client`, `requests` (so far on the connection) |
 /// | `/redirect/same` | to `/echo/redirected` of the same listener |
 /// | `/redirect/N`, N of 1 to 6 | N redirects, then `/echo/redirected` |
 /// | `/redirect/loop` | to itself, for ever |
@@ -246,7 +246,7 @@ fn locations(ports: Ports) -> String {
         location /basic/ {{ alias files/; auth_basic "files"; auth_basic_user_file users; }}
         location = /bearer {{ if ($http_authorization != "Bearer {TOKEN}") {{ return 401; }} return 200 "known"; }}
         location /echo {{
-            return 200 "method: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nauthorization: $http_authorization\ncookie: $http_cookie\nuser-agent: $http_user_agent\naccept-encoding: $http_accept_encoding\nclient: $ssl_client_s_dn\n";
+            return 200 "method: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nauthorization: $http_authorization\ncookie: $http_cookie\nuser-agent: $http_user_agent\naccept-encoding: $http_accept_encoding\nclient: $ssl_client_s_dn\nrequests: $connection_requests\n";
         }}
         {statuses}{later}{redirects}"#
     )

@@ -86,6 +86,8 @@ struct Shared {
     arranged: AtomicUsize,
     accepted: AtomicUsize,
     gone: AtomicUsize,
+    /// What connections that go on without end have taken.
+    written: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -142,6 +144,22 @@ impl Rude {
             thread::park_timeout(Duration::from_millis(10));
             self.shared.gone.load(Ordering::Acquire) >= connections
         })
+    }
+}
+
+impl Rude {
+    /// Waits until a body without end is taken no further, and returns how far it was; gives up after 20 s.
+    pub fn written_when_stuck(&self) -> usize {
+        let mut before = 0;
+        for _ in 0..100 {
+            thread::park_timeout(Duration::from_millis(200));
+            let now = self.shared.written.load(Ordering::Acquire);
+            if now == before && now > 0 {
+                return now;
+            }
+            before = now;
+        }
+        before
     }
 }
 
@@ -208,6 +226,7 @@ fn serve(mut connection: TcpStream, id: usize, shared: &Shared) -> std::io::Resu
             connection.write_all(&bytes)?;
             loop {
                 connection.write_all(&[0; 16_384])?;
+                shared.written.fetch_add(16_384, Ordering::AcqRel);
             }
         }
         Manner::Drips => {
