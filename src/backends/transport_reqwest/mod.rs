@@ -15,14 +15,7 @@ mod exchange;
 mod failure;
 mod worker;
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,9 +25,13 @@ use self::{
     exchange::{Head, Piece},
     worker::{Task, Worker},
 };
-use super::{clock_system::SystemClock, http_client::HttpClientConfig};
+use super::{
+    clock_system::SystemClock,
+    deadline::{late, unless_due},
+    http_client::HttpClientConfig,
+};
 use crate::{
-    Error, ErrorKind, Result, Retry, register_transport,
+    Error, ErrorKind, Result, register_transport,
     registry::{BuildContext, Plugin},
     traits::{Body, BoxFuture, Chunks, Clock, Request, Response, Transport, redacted},
 };
@@ -176,27 +173,6 @@ impl Pieces {
         self.left = left;
         Ok(Some(chunk))
     }
-}
-
-/// Waits for `future`; `None` once the time is up. The time goes first, so that a peer that never pauses cannot
-/// stretch it.
-async fn unless_due<T>(
-    due: &mut BoxFuture<'static, ()>,
-    future: impl Future<Output = T> + Send,
-) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match due.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => future.as_mut().poll(cx).map(Some),
-    })
-    .await
-}
-
-fn late(operation: &'static str, uri: &str, allowed: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, operation)
-        .with("uri", uri)
-        .with("deadline_ms", allowed.as_millis())
-        .retry(Retry::Now)
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Transport>> {
