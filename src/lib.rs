@@ -15,6 +15,7 @@
 extern crate self as leverframe;
 
 mod auth;
+mod backoff;
 pub mod document;
 mod durable;
 mod encoding;
@@ -38,6 +39,7 @@ pub mod traits;
 pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
 pub use crate::{
     auth::UriAuth,
+    backends::http_backend::HttpBackend,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,

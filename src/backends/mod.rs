@@ -3,4 +3,9 @@
 pub mod cache_file;
 pub mod cache_memory;
 pub mod clock_system;
+mod deadline;
+pub mod http_backend;
 pub mod http_client;
+pub mod layers;
+#[cfg(feature = "http-in-process")]
+pub mod transport_reqwest;

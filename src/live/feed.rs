@@ -15,7 +15,6 @@ use std::{
 use arc_swap::{ArcSwap, Guard};
 
 use super::{
-    backoff::Backoff,
     keep::Kept,
     ladder::{Failed, Ladder, News, Start},
     product::Product,
@@ -24,10 +23,16 @@ use super::{
 };
 use crate::{
     Error, ErrorKind,
+    backoff::Backoff,
     document::{Document, Revision},
     error::chain,
     traits::{Clock, Load, Source, Tick},
 };
+
+/// The pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause after failures is longer, whatever their number.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A snapshot with its place in the history of its feed.
 #[derive(Debug)]
@@ -429,7 +434,7 @@ impl<P: Product> Feed<P> {
     {
         let Some(source) = &self.inner.source else { return };
         let clock = &self.inner.clock;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         if self.state().consecutive_failures > 0 {
             backoff.fail();
         }
