@@ -3,6 +3,11 @@
 //! Each test is one chapter of that SDK's documentation, so far as it concerns what exists today: a signature that
 //! drifts fails to compile here.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(
+    clippy::needless_borrows_for_generic_args,
+    clippy::unnecessary_to_owned,
+    reason = "owned or borrowed, users write either"
+)]
 
 use std::{collections::HashMap, error::Error, fs, path::Path, time::Duration};
 
