@@ -16,7 +16,7 @@ pub(crate) mod schema;
 
 pub use self::{
     closure::closure,
-    diagnostic::{LintDiagnostic, LintReport, Severity},
+    diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
     diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
     layout::{Found, Layout},
