@@ -174,16 +174,9 @@ impl LeverframeBuilder {
         let system: Arc<dyn Clock> = Arc::new(crate::backends::clock_system::SystemClock::new());
         let clock = match self.clock {
             Some(clock) => clock,
-            None => {
-                make::<dyn Clock>(&registry, &config, &config.read::<ClockSettings>("clock")?.r#use, &system)?
-            }
+            None => make::<dyn Clock>(&registry, &config, ClockSettings::default().r#use, &system)?,
         };
-        let cache = make::<dyn CacheStore>(
-            &registry,
-            &config,
-            &config.read::<CacheSettings>("cache")?.r#use,
-            &clock,
-        )?;
+        let cache = make::<dyn CacheStore>(&registry, &config, CacheSettings::default().r#use, &clock)?;
         let mut namespaces = BTreeMap::new();
         for name in config.tables("flags") {
             let entry = open(&registry, &config, &name, &clock)?;
@@ -193,14 +186,17 @@ impl LeverframeBuilder {
     }
 }
 
+/// Builds the backend that the configuration chooses for this kind.
 fn make<T: Kind + ?Sized>(
     registry: &Registry,
     config: &Config,
-    name: &str,
+    default: String,
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<T>> {
+    // The one key and not the table: that also holds the tables of the backends, which are theirs to read.
+    let name: String = config.value(&format!("{}.use", T::WORD))?.unwrap_or(default);
     let table = format!("{}.{name}", T::WORD);
-    registry.find::<T>(name)?.build(&BuildContext::new(config, table, Arc::clone(clock)))
+    registry.find::<T>(&name)?.build(&BuildContext::new(config, table, Arc::clone(clock)))
 }
 
 fn open(registry: &Registry, config: &Config, name: &str, clock: &Arc<dyn Clock>) -> Result<Entry> {

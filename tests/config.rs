@@ -135,6 +135,31 @@ fn a_frame_builds_namespaces_cache_and_clock_and_lists_what_it_has() {
 }
 
 #[test]
+fn a_frame_hands_each_backend_its_own_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leverframe.toml");
+    let cache = dir.path().join("cache").display().to_string();
+    let text = format!(
+        "[clock]\nuse = \"system\"\n[clock.system]\n[cache]\nuse = \"file\"\n[cache.file]\ndir = \"{cache}\"\n[cache.memory]\n"
+    );
+    fs::write(&file, text).unwrap();
+
+    let frame = Leverframe::builder().config(Config::builder().file(file)).build().unwrap();
+
+    assert_eq!(frame.cache().name(), "file");
+    assert!(format!("{:?}", frame.cache()).contains(&cache), "{:?}", frame.cache());
+}
+
+#[test]
+fn a_choice_of_the_wrong_type_names_its_key() {
+    let config = Config::builder().set("cache.use", 7);
+
+    let error = Leverframe::builder().config(config).build().unwrap_err().chain();
+
+    assert!(error.contains("cache.use") && error.contains("it must be a string"), "{error}");
+}
+
+#[test]
 fn a_frame_without_uri_or_environment_says_what_is_missing() {
     let build = |key: &str, value: &str| {
         let config = Config::builder().environment(NOTHING).set(key, value);

@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use leverframe::{
+    Leverframe,
     config::{Config, reference_markdown},
     eval::bucket,
     manifest::{LintOptions, lint::CODES, lint_tree},
@@ -78,6 +79,23 @@ fn the_configuration_in_the_readme_is_one_that_is_understood() {
 
     config.check(&Registry::discover().unwrap()).unwrap();
     assert_eq!(config.tables("flags"), ["payments"]);
+}
+
+#[test]
+fn the_configuration_in_the_readme_builds_once_its_places_exist() {
+    let dir = tempfile::tempdir().unwrap();
+    let payments = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/namespaces/payments");
+    let snippet = snippets(&read("README.md"), "toml")[0]
+        .replace("/etc/app/payments", payments.to_str().unwrap())
+        .replace("/var/cache/app", dir.path().join("cache").to_str().unwrap());
+    let file = dir.path().join("leverframe.toml");
+    fs::write(&file, snippet).unwrap();
+
+    let frame = Leverframe::builder().config(Config::builder().file(&file)).build().unwrap();
+
+    assert_eq!(frame.namespace("payments").unwrap().slug(), "payments");
+    assert_eq!(frame.cache().name(), "file");
+    frame.close().unwrap();
 }
 
 #[test]

@@ -78,6 +78,17 @@ impl Config {
         outcome.map_err(|error| self.describe(key, &error))
     }
 
+    /// Reads the single value at `key`, such as `cache.use`; `None` where no layer sets it.
+    ///
+    /// # Errors
+    /// `Config` for a value of the wrong type, with the key, the layer and the line.
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        if !self.figment.contains(key) {
+            return Ok(None);
+        }
+        self.read(key).map(Some)
+    }
+
     /// Returns the names of the tables inside the table at `key`, in order.
     #[must_use]
     pub fn tables(&self, key: &str) -> Vec<String> {

@@ -18,7 +18,7 @@ pub mod signature;
 
 pub use self::{
     closure::closure,
-    diagnostic::{LintDiagnostic, LintReport, Severity},
+    diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
     diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
     layout::{Found, Layout},

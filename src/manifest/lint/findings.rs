@@ -1,9 +1,9 @@
 //! Collects diagnostics with their places.
 
-use std::{ops::Range, path::PathBuf};
+use std::ops::Range;
 
 use super::codes::{CodeInfo, E001};
-use crate::manifest::LintDiagnostic;
+use crate::manifest::{LintDiagnostic, LintPath};
 
 /// A hostile file must not make a report without end.
 const PER_FILE: usize = 100;
@@ -81,7 +81,7 @@ fn diagnostic(
     LintDiagnostic {
         code: code.code,
         severity: code.severity,
-        file: PathBuf::from(path),
+        file: LintPath::from(path),
         line,
         column,
         span: place.map(|(_, span)| span),
