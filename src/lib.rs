@@ -22,6 +22,7 @@ mod encoding;
 mod error;
 mod frame;
 mod secret;
+mod wiring;
 
 pub mod backends;
 pub mod config;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::{
-    load::{LoadError, LoadOptions, source_of_path, source_of_uri},
+    load::{LoadError, LoadOptions, source_of_path},
     product::{FlagProduct, FlagSnapshot},
     refresh::RefreshHandle,
     typed::{self, FlagData},
@@ -85,7 +85,17 @@ impl Namespace {
         Ok(Self { feed: Feed::fixed(product, snapshot, LoadOptions::new().clock()) })
     }
 
-    /// Loads what a URI names: `file:///path/to/directory` or `file:///path/to/archive.tar.gz`.
+    /// Loads what a URI names.
+    ///
+    /// | scheme | what | needs |
+    /// |---|---|---|
+    /// | `file://` | a directory or an archive of this host | |
+    /// | `https://`, `http://` | an archive on a web server | |
+    /// | `git+ssh://`, `git+https://`, `git+file://` | a directory of a repository, `#ref:subdir` | feature `source-git` |
+    /// | `ftps://` | an archive on a file server | feature `source-ftps` |
+    ///
+    /// Plug-ins add more. What the environment says of backends (`LEVERFRAME_TRANSPORT__USE`,
+    /// `LEVERFRAME_SOURCE__HTTPS__BEARER_TOKEN`, …) applies.
     ///
     /// # Errors
     /// `Fetch` for a scheme that no source serves, else as [`Namespace::from_dir`].
@@ -98,7 +108,8 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::from_uri`].
     pub fn from_uri_with_options(uri: impl AsRef<str>, options: &LoadOptions) -> Result<Self, LoadError> {
-        Self::from_source(source_of_uri(uri.as_ref(), options.clock())?, options)
+        let (source, options) = options.open(uri.as_ref())?;
+        Self::from_source(source, &options)
     }
 
     /// Loads from a source of any kind, one's own included.

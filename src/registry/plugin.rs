@@ -28,6 +28,7 @@ pub struct Plugin<T: ?Sized + 'static> {
     example: &'static str,
     fields: &'static [Field],
     schemes: &'static [&'static str],
+    uses_transport: bool,
     build: Build<T>,
 }
 
@@ -37,7 +38,7 @@ impl<T: ?Sized> Plugin<T> {
     /// Describes a backend: its name (`[a-z][a-z0-9_]*`), the crate it comes from, how it is made.
     #[must_use]
     pub const fn new(name: &'static str, origin: &'static str, build: Build<T>) -> Self {
-        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], build }
+        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], uses_transport: false, build }
     }
 
     /// Sets the one line that lists show.
@@ -65,6 +66,13 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
         self.schemes = schemes;
+        self
+    }
+
+    /// Says that a source sends its requests by the transport that the context holds.
+    #[must_use]
+    pub const fn with_use_of_transport(mut self) -> Self {
+        self.uses_transport = true;
         self
     }
 
@@ -102,6 +110,12 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn schemes(&self) -> &'static [&'static str] {
         self.schemes
+    }
+
+    /// Returns true if the context must hold a transport.
+    #[must_use]
+    pub const fn uses_transport(&self) -> bool {
+        self.uses_transport
     }
 
     /// Makes the backend.

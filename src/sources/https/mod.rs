@@ -313,6 +313,7 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
 pub const PLUGIN: Plugin<dyn Source> = Plugin::new(NAME, env!("CARGO_PKG_NAME"), build)
     .with_summary("An archive on a web server, asked for conditionally")
     .with_schemes(&["https", "http"])
+    .with_use_of_transport()
     .with_example(include_str!("example.toml"))
     .with_fields(HttpsConfig::FIELDS);
 register_source!(PLUGIN);
