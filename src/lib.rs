@@ -47,7 +47,7 @@ pub use crate::{
         VariantKey,
     },
     flags::{FlagData, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
-    frame::{Leverframe, LeverframeBuilder},
+    frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
 };

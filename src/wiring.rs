@@ -13,8 +13,8 @@ use crate::{
 /// The backends that may be chosen, what was chosen, and the time they go by.
 pub(crate) struct Wiring {
     registry: Registry,
-    config: Config,
-    clock: Arc<dyn Clock>,
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Made once, when the first source asks for it.
     transport: OnceLock<Arc<dyn Transport>>,
 }
@@ -28,10 +28,6 @@ impl Wiring {
     pub(crate) fn of_process(clock: Arc<dyn Clock>) -> Result<Self> {
         let config = Config::builder().environment(process_environment()).build()?;
         Ok(Self::new(Registry::discover()?, config, clock))
-    }
-
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
     }
 
     /// Chooses among these backends instead of those that are linked in.

@@ -134,7 +134,7 @@ fn is_secret(key: &str) -> bool {
 
 fn toml_text(value: &Value) -> String {
     match value {
-        Value::String(_, v) => strip_user_info(&format!("{v:?}")),
+        Value::String(_, v) => without_credentials(&format!("{v:?}")),
         Value::Char(_, v) => format!("{:?}", v.to_string()),
         Value::Bool(_, v) => v.to_string(),
         Value::Num(_, v) => match (v.to_i128(), v.to_u128(), v.to_f64()) {
@@ -149,16 +149,17 @@ fn toml_text(value: &Value) -> String {
     }
 }
 
-/// A URI may carry a password before its host.
-fn strip_user_info(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            match rest[..host_end].rfind('@') {
-                Some(at) => format!("{scheme}://***{}", &rest[at..]),
-                None => text.to_owned(),
-            }
-        }
-        None => text.to_owned(),
+/// A URI may carry a password before its host, and a signature in its query.
+fn without_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    let rest = match rest[..host_end].rfind('@') {
+        Some(at) => format!("***{}", &rest[at..]),
+        None => rest.to_owned(),
+    };
+    match rest.split_once('?') {
+        // What is cut off ends with the quotation mark.
+        Some((path, _)) => format!("{scheme}://{path}?…\""),
+        None => format!("{scheme}://{rest}"),
     }
 }

@@ -89,6 +89,12 @@ impl Config {
         self.read(key).map(Some)
     }
 
+    /// Returns true if both say the same at `key`, wherever it stands.
+    pub(crate) fn says_the_same(&self, other: &Self, key: &str) -> bool {
+        let value = |config: &Self| config.figment.extract_inner::<serde_json::Value>(key).ok();
+        value(self) == value(other)
+    }
+
     /// Returns the names of the tables inside the table at `key`, in order.
     #[must_use]
     pub fn tables(&self, key: &str) -> Vec<String> {

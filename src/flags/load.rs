@@ -266,14 +266,18 @@ impl LoadOptions {
             ErrorKind::Invalid if uri.starts_with("file://") => LoadError::Io(error),
             _ => LoadError::Fetch(error),
         })?;
-        let mut options = self.clone();
+        Ok((Arc::clone(&source), self.clone().keeping_archive_of(&*source, uri)))
+    }
+
+    /// Settles where the archive is kept, now that the source is known.
+    pub(crate) fn keeping_archive_of(mut self, source: &dyn Source, uri: &str) -> Self {
         if let (None, Some(path)) = (&self.keep, &self.cache_path)
             && !matches!(source.name(), "file" | "git")
         {
             let name = uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
-            options.keep = Some(Keep::in_file(path).named(name));
+            self.keep = Some(Keep::in_file(path).named(name));
         }
-        Ok((source, options))
+        self
     }
 }
 

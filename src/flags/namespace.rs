@@ -14,7 +14,7 @@ use super::{
 use crate::{
     document::{Content, Document, Revision, Tree},
     eval::{EvalContext, EvalError, EvalOptions, EvalResult, Failure, Trace},
-    live::{Feed, Loaded, Product, Schedule, Status, Stop, block_on},
+    live::{Feed, Loaded, Outcome, Product, Schedule, Status, Stop, block_on},
     manifest::model::Environment,
     traits::Source,
 };
@@ -220,6 +220,15 @@ impl Namespace {
     /// What loading can report, and `SlugMismatch`; what was served before stays.
     pub fn refresh(&self) -> Result<(), LoadError> {
         block_on(self.feed.refresh()).map(drop)
+    }
+
+    /// Asks the source for news and swaps them in, as the background refresh does: what did not change is neither
+    /// transferred, where the source can tell, nor checked again.
+    ///
+    /// # Errors
+    /// As [`Namespace::refresh`].
+    pub fn poll(&self) -> Result<Outcome, LoadError> {
+        block_on(self.feed.poll())
     }
 
     /// Starts a thread that looks at the source every `interval`, and at once when the source says that it changed.
