@@ -37,6 +37,16 @@ fn names_that_no_key_leads_to_are_refused() {
 }
 
 #[test]
+fn numbers_that_do_not_fit_are_refused() {
+    for number in ["1e999", "-1e999", "9223372036854775808"] {
+        let error = with_file(&format!("[cache.file]\nmax_entry_bytes = {number}\n"), &NOTHING).unwrap_err();
+
+        assert!(error.chain().contains("does not fit 64 bits"), "{}", error.chain());
+    }
+    assert!(with_file("[source.file]\na = inf\nb = -inf\n", &NOTHING).is_ok());
+}
+
+#[test]
 fn values_are_told_as_toml_without_user_info_and_query() {
     let text = "[source.file]\nc = 1e300\nd = nan\na = \"\\u0000\\u001b\\u007f\\n\\\"\"\nb = \"https://ann:hunter2@h/x?token=hunter2\"\n";
 
