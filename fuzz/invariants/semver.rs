@@ -50,7 +50,10 @@ pub fn semver(data: &[u8]) {
     }
 }
 
-const OPERATORS: [(Operator, fn(Ordering) -> bool); 5] = [
+/// Whether an order satisfies an operator.
+type Holds = fn(Ordering) -> bool;
+
+const OPERATORS: [(Operator, Holds); 5] = [
     (Operator::SemverEq, Ordering::is_eq),
     (Operator::SemverGt, Ordering::is_gt),
     (Operator::SemverGte, Ordering::is_ge),
