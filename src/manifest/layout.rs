@@ -182,7 +182,7 @@ impl<'t> Layout<'t> {
 const IGNORE_FILE: &str = ".exdignore";
 /// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
-/// Braces are read by recursion, so a line of nothing else would exhaust the stack. Longer than any path that matches.
+/// Braces are read by recursion, so a line of nothing else exhausts the 2 MB stack of a thread, if not that of `main`.
 const PATTERN_LIMIT: usize = 512;
 
 #[cfg(test)]
