@@ -67,7 +67,12 @@ fn value(text: &str, path: &str, value: &DeValue<'_>, lines: &mut BTreeMap<Strin
             Value::from(v)
         }
         DeValue::Float(v) => {
-            Value::from(v.as_str().parse::<f64>().map_err(|_| refuse("the float is malformed"))?)
+            let float: f64 = v.as_str().parse().map_err(|_| refuse("the float is malformed"))?;
+            // Rust rounds what is too large to infinity, which nobody wrote.
+            if float.is_infinite() && !v.as_str().ends_with("inf") {
+                return Err(refuse("the float does not fit 64 bits"));
+            }
+            Value::from(float)
         }
         DeValue::Boolean(v) => Value::from(*v),
         DeValue::Datetime(v) => Value::from(v.to_string()),

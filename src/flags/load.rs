@@ -6,6 +6,7 @@ use crate::{
     Error, ErrorKind,
     backends::clock_system::SystemClock,
     manifest::LintReport,
+    secret::without_credentials,
     sources::file::{FileConfig, FileSource},
     traits::{Clock, Source},
 };
@@ -150,7 +151,7 @@ pub(super) fn source_of_uri(uri: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn 
         )),
         None => Err(LoadError::Fetch(
             Error::new(ErrorKind::Invalid, "read the namespace URI")
-                .with("uri", uri)
+                .with("uri", without_credentials(uri))
                 .hint("write it as `file:///absolute/path`; for a plain directory use `Namespace::from_dir`"),
         )),
     }
