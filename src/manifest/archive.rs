@@ -80,6 +80,11 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed });
     for entry in archive.entries().map_err(broken)? {
         let mut entry = entry.map_err(broken)?;
+        // What `git archive` puts first, with the commit: it names no file.
+        if entry.header().entry_type() == EntryType::XGlobalHeader {
+            reader.count()?;
+            continue;
+        }
         let path = reader.admit(&entry)?;
         match entry.header().entry_type() {
             EntryType::Directory => reader.directory(path),
@@ -164,11 +169,16 @@ struct Reader {
 
 impl Reader {
     /// Checks type and name of an entry, and returns its normal path.
-    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>) -> Result<String> {
+    fn count(&mut self) -> Result<()> {
         self.entries += 1;
         if self.entries > limits::ALL_FILES * 2 {
             return Err(over("archive entries", limits::ALL_FILES * 2));
         }
+        Ok(())
+    }
+
+    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>) -> Result<String> {
+        self.count()?;
         let raw = entry.path_bytes();
         let shown = String::from_utf8_lossy(&raw[..raw.len().min(limits::PATH)]).into_owned();
         let refuse = |reason: &str| {
@@ -395,6 +405,17 @@ mod tests {
             refused(&Raw::new().entry("flags/a.toml", kind, b"").gzip(), Invalid, "a device or pipe");
         }
         refused(&Raw::new().entry("flags/a.toml", EntryType::Continuous, b"").gzip(), Invalid, "neither");
+    }
+
+    #[test]
+    fn the_header_that_git_puts_first_is_passed_over() {
+        let comment = b"52 comment=0123456789012345678901234567890123456789\n";
+        let raw = Raw::new().entry("pax_global_header", EntryType::XGlobalHeader, comment);
+
+        let unpacked = unpack(&raw.file("shop-main/flags/a.toml").gzip()).unwrap();
+
+        assert!(unpacked.wrapped);
+        assert_eq!(unpacked.tree.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["flags/a.toml"]);
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub(crate) fn files(number: i64) -> Tree {
         "schema_version = \"0.1\"\n[flag]\ntype = \"integer\"\ndescription = \"The limit\"\nowner = \"web\"\n\
          [flag.variants]\nused = {number}\n[flag.environments._]\nvariant = \"used\"\n"
     );
-    let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n";
-    [("namespace.toml", namespace), ("flags/limit.toml", flag.as_str())].into_iter().collect()
+    let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n".to_owned();
+    [("namespace.toml", namespace), ("flags/limit.toml", flag)].into_iter().collect()
 }
 
 /// State `number` as a source brings a directory.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::ReadLimits;
-use crate::{Error, ErrorKind, Result, encoding::percent_decoded, settings};
+use crate::{Error, ErrorKind, Result, encoding::percent_decoded, secret::without_credentials, settings};
 
 settings! {
     /// Where the files are, and how they are read.
@@ -41,7 +41,7 @@ impl FileConfig {
     pub fn of_uri(uri: &str) -> Result<Self> {
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the file URI")
-                .with("uri", uri)
+                .with("uri", without_credentials(uri))
                 .with("reason", reason)
                 .hint("write it as `file:///absolute/path`, with spaces as `%20`")
         };
@@ -66,6 +66,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_refusal_tells_neither_user_info_nor_query() {
+        let error = FileConfig::of_uri("file://ann:hunter2@host/a?token=hunter2#hunter2").unwrap_err();
+
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        assert!(error.to_string().contains("file://***@host/a?…"), "{error}");
+    }
+
+    #[test]
     fn file_uris_give_their_path_and_others_are_refused() {
         assert_eq!(FileConfig::of_uri("file://localhost/a/b").unwrap().path, Path::new("/a/b"));
         for bad in [
@@ -74,6 +82,7 @@ mod tests {
             "file:///a%2",
             "file:///a%zz",
             "file:///a%00",
+            "file:///a\0",
             "file:///a#main",
             "/a",
         ] {
