@@ -4,3 +4,5 @@ pub mod cache_file;
 pub mod cache_memory;
 pub mod clock_system;
 pub mod http_client;
+#[cfg(feature = "source-ftps")]
+pub(crate) mod tokio_thread;
