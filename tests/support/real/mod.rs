@@ -3,3 +3,7 @@
 
 pub mod certs;
 pub mod process;
+pub mod proftpd;
+#[cfg(feature = "source-ftps")]
+pub mod sham_ftp;
+pub mod vsftpd;
