@@ -3,4 +3,3 @@
 pub mod file;
 #[cfg(feature = "source-ftps")]
 pub mod ftps;
-mod percent;

@@ -4,8 +4,8 @@ use std::fmt;
 
 use http::Uri;
 
-use super::{super::percent::decode, FtpsConfig, config::Mode};
-use crate::{Error, ErrorKind, Result, Secret, UriAuth};
+use super::{FtpsConfig, config::Mode};
+use crate::{Error, ErrorKind, Result, Secret, UriAuth, sources::file::decode};
 
 /// A file of a server.
 #[derive(Debug)]
