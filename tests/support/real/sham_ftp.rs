@@ -190,6 +190,7 @@ struct Connection<'s> {
 
 impl<'s> Connection<'s> {
     fn serve(shared: &'s Shared, socket: TcpStream) -> io::Result<()> {
+        socket.set_nodelay(true)?;
         let control = Box::new(socket.try_clone()?);
         let mut connection = Self { shared, control, socket };
         if shared.implicit {
@@ -250,6 +251,7 @@ impl<'s> Connection<'s> {
 
     fn send(&mut self, listener: &TcpListener, content: &[u8]) -> io::Result<()> {
         let (socket, _) = listener.accept()?;
+        socket.set_nodelay(true)?;
         if let Some(act) = self.shared.act("DATA-TLS") {
             return self.perform("DATA-TLS", act);
         }
@@ -306,8 +308,8 @@ impl<'s> Connection<'s> {
     }
 
     fn say(&mut self, line: &str) -> io::Result<()> {
-        self.control.write_all(line.as_bytes())?;
-        self.control.write_all(b"\r\n")?;
+        // In one piece: the kernel would hold back the second of two until the first is acknowledged.
+        self.control.write_all(format!("{line}\r\n").as_bytes())?;
         self.control.flush()
     }
 
