@@ -163,7 +163,9 @@ fn one_control_connection_serves_load_after_load() {
 
 #[test]
 fn a_kept_connection_that_the_server_ended_is_replaced_without_an_error() {
-    for act in [Act::Close, Act::Say("421 idle for too long"), Act::Say("530 who are you"), Act::Say("nonsense")] {
+    for act in
+        [Act::Close, Act::Say("421 idle for too long"), Act::Say("530 who are you"), Act::Say("nonsense")]
+    {
         for step in ["MDTM", "SIZE", "PASV", "RETR", "END"] {
             let bench = Bench::explicit();
             let first = bench.whole();
@@ -172,7 +174,10 @@ fn a_kept_connection_that_the_server_ended_is_replaced_without_an_error() {
 
             let loaded = bench.load(Some(first.revision()));
 
-            assert!(matches!(&loaded, Ok(Load::Snapshot(d)) if content(d) == b"changed"), "{step} {act:?}: {loaded:?}");
+            assert!(
+                matches!(&loaded, Ok(Load::Snapshot(d)) if content(d) == b"changed"),
+                "{step} {act:?}: {loaded:?}"
+            );
             assert_eq!(bench.sham.connections(), 2, "{step} {act:?}");
         }
     }
@@ -291,7 +296,9 @@ fn data_is_protected_in_both_modes_before_anything_is_asked_for() {
         bench.whole();
 
         let lines = bench.sham.lines();
-        let at = |line: &str| lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no {line}: {lines:?}"));
+        let at = |line: &str| {
+            lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no {line}: {lines:?}"))
+        };
         assert!(at("PBSZ 0") < at("PROT P") && at("PROT P") < at("MDTM m.tar.gz"), "{lines:?}");
         assert!(at("TYPE I") < at("RETR m.tar.gz"), "{lines:?}");
     }
@@ -477,6 +484,24 @@ fn a_source_that_was_never_used_closes_without_a_connection() {
 }
 
 #[test]
+fn a_server_of_ip_version_6_is_asked_for_ports_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let pki = Pki::new(dir.path());
+    let sham = match Sham::start_on("::1".parse().unwrap(), &pki, false) {
+        Ok(sham) => sham,
+        Err(error) => return eprintln!("skipped: this machine has no IPv6 loopback: {error}"),
+    };
+    let mut config = FtpsConfig::default();
+    config.ca_file = pki.ca_file();
+    let source = FtpsSource::open(&sham.uri(), None, config).unwrap();
+
+    let loaded = block_on(source.load(None));
+
+    assert!(matches!(&loaded, Ok(Load::Snapshot(d)) if content(d) == b"content"), "{loaded:?}");
+    assert_eq!((sham.count("EPSV"), sham.count("PASV")), (1, 0));
+}
+
+#[test]
 fn nobody_tells_of_changes() {
     let bench = Bench::explicit();
     bench.whole();
@@ -547,7 +572,10 @@ fn no_password_is_logged_at_any_level() {
     bench.whole();
 
     let logged = LOG.0.lock().unwrap().clone();
-    assert!(logged.contains("USER ***") && logged.contains("PASS ***"), "the library's log was not collected");
+    assert!(
+        logged.contains("USER ***") && logged.contains("PASS ***"),
+        "the library's log was not collected"
+    );
     assert!(!logged.contains(PASS) && !logged.contains(USER), "a log-in was logged");
     assert_eq!(bench.sham.lines().iter().filter(|l| **l == format!("PASS {PASS}")).count(), 1);
     assert!(!format!("{:?}", bench.source).contains(PASS));

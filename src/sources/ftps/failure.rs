@@ -83,7 +83,9 @@ impl Step {
     pub(super) fn broken(self, error: io::Error, place: &Place) -> Error {
         let broken = match error.kind() {
             io::ErrorKind::TimedOut => self.error(ErrorKind::Timeout, place).retry(Retry::Now),
-            io::ErrorKind::InvalidData if error.get_ref().is_some_and(|e| e.is::<suppaftp::ReplyTooLarge>()) => {
+            io::ErrorKind::InvalidData
+                if error.get_ref().is_some_and(|e| e.is::<suppaftp::ReplyTooLarge>()) =>
+            {
                 self.error(ErrorKind::LimitExceeded, place)
             }
             _ => self.error(ErrorKind::Unavailable, place).retry(Retry::Now),
@@ -109,23 +111,35 @@ impl Step {
     fn refused(self, response: &Response, place: &Place) -> Error {
         let code = code(response);
         let (kind, retry, hint) = match (self, code) {
-            (Self::LogIn, 430 | 500..) => {
-                (ErrorKind::Unauthenticated, Retry::Never, "check the user and the password of the URI or of `uri_auth`")
-            }
-            (_, ..500) => (ErrorKind::Unavailable, Retry::Now, "the server cannot serve now; it may have too many connections"),
+            (Self::LogIn, 430 | 500..) => (
+                ErrorKind::Unauthenticated,
+                Retry::Never,
+                "check the user and the password of the URI or of `uri_auth`",
+            ),
+            (_, ..500) => (
+                ErrorKind::Unavailable,
+                Retry::Now,
+                "the server cannot serve now; it may have too many connections",
+            ),
             (Self::Secure, _) => (
                 ErrorKind::Unsupported,
                 Retry::Never,
                 "the server offers no TLS here, and plain FTP is not spoken: it would show password and content",
             ),
-            (Self::Open | Self::Finish, 522 | 534) => {
-                (ErrorKind::Unavailable, Retry::Never, "the server refuses this kind of protected data connection")
-            }
+            (Self::Open | Self::Finish, 522 | 534) => (
+                ErrorKind::Unavailable,
+                Retry::Never,
+                "the server refuses this kind of protected data connection",
+            ),
             (Self::Open | Self::Finish, 550 | 553) => {
                 (ErrorKind::NotFound, Retry::Never, "check the path, and that this user may read it")
             }
             (_, 530 | 532) => (ErrorKind::PermissionDenied, Retry::Never, "check what this user may do"),
-            _ => (ErrorKind::Unavailable, Retry::Never, "the server refuses a command that every FTP server knows"),
+            _ => (
+                ErrorKind::Unavailable,
+                Retry::Never,
+                "the server refuses a command that every FTP server knows",
+            ),
         };
         self.error(kind, place).with("reply", code).retry(retry).hint(hint)
     }

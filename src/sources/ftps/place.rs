@@ -61,7 +61,9 @@ impl Place {
             return Err(refuse("it names no file"));
         }
         let credentials = user_info
-            .map(|info| Credentials::of_user_info(info).ok_or_else(|| refuse("its user-info is wrongly escaped")))
+            .map(|info| {
+                Credentials::of_user_info(info).ok_or_else(|| refuse("its user-info is wrongly escaped"))
+            })
             .transpose()?;
         let (mode, port) = config.mode_and_port(port)?;
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();

@@ -86,8 +86,7 @@ impl Session {
                 bounds.step(Step::Secure, &tls, plain.into_secure(connector, &place.host)).await?
             }
             Mode::Implicit => {
-                let connected =
-                    ImplAsyncFtpStream::connect_secure_implicit(address, connector, &place.host);
+                let connected = ImplAsyncFtpStream::connect_secure_implicit(address, connector, &place.host);
                 let mut ftp = bounds.step(Step::Connect, &tls, connected).await?;
                 // Implicit TLS covers the control connection only; without these the data would travel in the open.
                 for command in ["PBSZ 0", "PROT P"] {
@@ -167,7 +166,11 @@ impl Session {
     fn known<T>(&self, answer: FtpResult<T>, place: &Place) -> Result<Option<T>> {
         match answer {
             Ok(told) => Ok(Some(told)),
-            Err(FtpError::UnexpectedResponse(r)) if code(&r) == 202 || (500..600).contains(&code(&r)) && code(&r) != 530 => Ok(None),
+            Err(FtpError::UnexpectedResponse(r))
+                if code(&r) == 202 || (500..600).contains(&code(&r)) && code(&r) != 530 =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(Step::Ask.failed(error, &self.tls, place)),
         }
     }
@@ -186,7 +189,9 @@ pub(super) fn too_large(place: &Place, bytes: Option<u64>, limit: u64) -> Error 
         Some(bytes) => error.with("bytes", bytes),
         None => error,
     };
-    error.with("limit", limit).hint("an archive of a namespace is at most 5,000,000 bytes; see `source.ftps.max_file_bytes`")
+    error
+        .with("limit", limit)
+        .hint("an archive of a namespace is at most 5,000,000 bytes; see `source.ftps.max_file_bytes`")
 }
 
 /// Reads to the end, or one byte more than `limit`; what came before an error is not lost.

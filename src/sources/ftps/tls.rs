@@ -40,7 +40,8 @@ impl Trust {
         let extra = if ca_file.as_os_str().is_empty() {
             Vec::new()
         } else {
-            let read = CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+            let read =
+                CertificateDer::pem_file_iter(ca_file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
             let found = read.map_err(|e| refuse(e.to_string()))?;
             if found.is_empty() {
                 return Err(refuse("it holds no certificate".to_owned()));

@@ -40,7 +40,8 @@ impl Proftpd {
         let port = free_port();
         let at = |name: &str| dir.path().join(name).display().to_string();
         let users = dir.path().join("users");
-        fs::write(&users, format!("{USER}:{}:65534:65534::{}:/bin/false\n", hashed(PASS), at("files"))).unwrap();
+        fs::write(&users, format!("{USER}:{}:65534:65534::{}:/bin/false\n", hashed(PASS), at("files")))
+            .unwrap();
         fs::set_permissions(&users, fs::Permissions::from_mode(0o640)).unwrap();
         let config = format!(
             "ServerType standalone\nPort {port}\nDefaultAddress 127.0.0.1\nUseIPv6 off\nUser nobody\nGroup nogroup\n\

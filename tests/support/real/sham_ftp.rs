@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     io::{self, Read, Write},
-    net::{Shutdown, TcpListener, TcpStream},
+    net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, mpsc},
     thread,
     time::Duration,
@@ -44,7 +44,7 @@ pub enum Act {
 pub struct Sham {
     shared: Arc<Shared>,
     hanging: mpsc::Receiver<&'static str>,
-    port: u16,
+    address: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -70,7 +70,13 @@ struct State {
 impl Sham {
     /// Starts one with a certificate for `localhost`.
     pub fn start(pki: &Pki, implicit: bool) -> Self {
-        let (cert, key) = pki.server("sham");
+        Self::start_on("127.0.0.1".parse().unwrap(), pki, implicit).unwrap()
+    }
+
+    /// Starts one on another address of this machine, if it has it.
+    pub fn start_on(address: IpAddr, pki: &Pki, implicit: bool) -> io::Result<Self> {
+        let listener = TcpListener::bind((address, 0))?;
+        let (cert, key) = pki.leaf("sham", &["localhost", &address.to_string()], |_| {});
         let chain = CertificateDer::pem_file_iter(cert).unwrap().collect::<Result<_, _>>().unwrap();
         let tls = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()
@@ -81,8 +87,7 @@ impl Sham {
         let (told, hanging) = mpsc::channel();
         let state = State { content: b"content".to_vec(), time: 20_260_102_030_405, ..State::default() };
         let shared = Arc::new(Shared { state: Mutex::new(state), tls: Arc::new(tls), implicit, told });
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
+        let address = listener.local_addr()?;
         thread::spawn({
             let shared = Arc::clone(&shared);
             move || {
@@ -97,15 +102,14 @@ impl Sham {
                 }
             }
         });
-        Self { shared, hanging, port }
+        Ok(Self { shared, hanging, address })
     }
 
     pub fn uri(&self) -> String {
-        format!("ftps://localhost:{}/m.tar.gz", self.port)
-    }
-
-    pub fn port(&self) -> u16 {
-        self.port
+        match self.address {
+            SocketAddr::V4(address) => format!("ftps://localhost:{}/m.tar.gz", address.port()),
+            SocketAddr::V6(address) => format!("ftps://{address}/m.tar.gz"),
+        }
     }
 
     /// Acts like this at a point until told otherwise.
@@ -157,7 +161,7 @@ impl Drop for Sham {
     fn drop(&mut self) {
         self.shared.lock().ended = true;
         // Wakes the thread that accepts, which then sees that it is over.
-        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        let _ = TcpStream::connect(self.address);
     }
 }
 
@@ -218,9 +222,13 @@ impl<'s> Connection<'s> {
                 "TYPE" => connection.reply("TYPE", "200 done")?,
                 "MDTM" => connection.reply("MDTM", &format!("213 {time}"))?,
                 "SIZE" => connection.reply("SIZE", &format!("213 {}", content.len()))?,
+                "EPSV" => {
+                    let (listener, port) = connection.passive()?;
+                    data = Some(listener);
+                    connection.reply("EPSV", &format!("229 ready (|||{port}|)"))?;
+                }
                 "PASV" => {
-                    let listener = TcpListener::bind(("127.0.0.1", 0))?;
-                    let port = listener.local_addr()?.port();
+                    let (listener, port) = connection.passive()?;
                     data = Some(listener);
                     // An address that leads nowhere: clients must use the one they are connected to.
                     let address = format!("227 ready (192,0,2,1,{},{})", port >> 8, port & 0xff);
@@ -237,6 +245,12 @@ impl<'s> Connection<'s> {
                 _ => connection.reply("OTHER", "502 no")?,
             }
         }
+    }
+
+    fn passive(&self) -> io::Result<(TcpListener, u16)> {
+        let listener = TcpListener::bind((self.socket.local_addr()?.ip(), 0))?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
     }
 
     fn secure(&mut self) -> io::Result<()> {

@@ -2,9 +2,9 @@
 
 use std::{
     fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use super::{
@@ -127,24 +127,42 @@ impl Vsftpd {
     }
 }
 
-/// A server with the processes that it started; all are killed on drop.
+/// A server that makes a process for each session; all are killed on drop.
 #[derive(Debug)]
 pub struct Group(Server);
 
 impl Group {
     /// Starts a command that stays in the foreground, and waits until it accepts connections on `port`.
     pub fn start(command: &mut Command, port: u16) -> Self {
-        Self(Server::start(command.process_group(0), port))
+        Self(Server::start(command, port))
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The group has the number of the process that was started as its first.
-        let group = format!("-{}", self.0.id());
+        // Sessions are leaders of their own, so no signal to a group reaches them; they are found by their parents.
+        let family = family(self.0.id());
         // Ended already is as good; the first process is reaped when the field is dropped.
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = Command::new("kill").arg("-KILL").args(&family).stderr(Stdio::null()).status();
     }
+}
+
+/// A process and those that descend from it, the eldest first.
+fn family(eldest: u32) -> Vec<String> {
+    let mut parents = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The second field is a name in brackets, which may hold anything; the fourth is the parent.
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)).unwrap().to_owned();
+        parents.push((entry.file_name().to_string_lossy().into_owned(), parent));
+    }
+    let mut family = vec![eldest.to_string()];
+    let mut next = 0;
+    while let Some(parent) = family.get(next).cloned() {
+        family.extend(parents.iter().filter(|(_, p)| *p == parent).map(|(child, _)| child.clone()));
+        next += 1;
+    }
+    family
 }
 
 /// Writes a file and dates it long ago, so that its time can be trusted at once.
