@@ -153,8 +153,11 @@ pub(super) fn code(response: &Response) -> u32 {
 
 fn certificate_hint(reason: &CertificateError) -> &'static str {
     match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "the server's certificate has expired and must be renewed; `source.ftps.ca_file` cannot help"
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            "the server's certificate is out of date: have it renewed, and check this machine's time of day"
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "name the server in the URI as its certificate does; `source.ftps.ca_file` cannot help"

@@ -20,44 +20,33 @@
 //! time, size and length, and read again.
 //!
 //! It cannot speak plain FTP, list directories, upload, use active mode or client certificates, go through a proxy,
-//! or be told of changes; and it does not see a change that leaves size and a time of more than a day ago as they
-//! were, as tools do that restore modification times.
+//! or be told of changes; and it does not see a change that leaves size and time as they were, as tools can make that
+//! set modification times back.
 
 mod config;
 mod failure;
+mod fetch;
 mod place;
 mod session;
 mod tls;
 
-use std::{
-    fmt,
-    future::pending,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, SystemTime},
-};
+use std::{fmt, future::pending, sync::Arc};
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
-use tokio::sync::Mutex;
 
 pub use self::config::FtpsConfig;
 use self::{
-    failure::Step,
+    fetch::Remote,
     place::{Credentials, Place},
-    session::{Bounds, Session, Stamp, too_large},
     tls::Trust,
 };
 use crate::{
-    Error, ErrorKind, Result, Retry, UriAuth,
+    Error, ErrorKind, Result, UriAuth,
     backends::{clock_system::SystemClock, tokio_thread},
-    document::{Content, Document, Revision},
-    manifest::fingerprint::hex,
+    document::Revision,
     register_source,
     registry::{BuildContext, Plugin},
-    traits::{Clock, Load, Source, Tick},
+    traits::{Clock, Load, Source},
 };
 
 /// The name under which the source is registered.
@@ -75,33 +64,7 @@ pub const NAME: &str = "ftps";
 /// # Ok::<(), leverframe::Error>(())
 /// ```
 pub struct FtpsSource {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    place: Place,
-    credentials: Credentials,
-    trust: Trust,
-    config: FtpsConfig,
-    clock: Arc<dyn Clock>,
-    /// Held for a whole load: a control connection does one thing at a time.
-    state: Mutex<State>,
-    closed: AtomicBool,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    session: Option<Session>,
-    seen: Option<Seen>,
-}
-
-/// What the server said of the file when it was last asked.
-#[derive(Debug)]
-struct Seen {
-    stamp: Stamp,
-    first: Tick,
-    /// The content that this stamp can be believed to mean.
-    confirmed: Option<Revision>,
+    remote: Arc<Remote>,
 }
 
 impl FtpsSource {
@@ -130,8 +93,7 @@ impl FtpsSource {
             None => user_info.unwrap_or_else(Credentials::anonymous),
         };
         let trust = Trust::load(&config.ca_file)?;
-        let (state, closed) = (Mutex::default(), AtomicBool::new(false));
-        Ok(Self { shared: Arc::new(Shared { place, credentials, trust, config, clock, state, closed }) })
+        Ok(Self { remote: Arc::new(Remote::new(place, credentials, trust, config, clock)) })
     }
 }
 
@@ -142,9 +104,9 @@ impl Source for FtpsSource {
     }
 
     async fn load<'a>(&self, since: Option<&'a Revision>) -> Result<Load> {
-        self.shared.check_open()?;
-        let (shared, since) = (Arc::clone(&self.shared), since.cloned());
-        tokio_thread::run(async move { shared.load(since.as_ref()).await }).await?
+        self.remote.check_open()?;
+        let (remote, since) = (Arc::clone(&self.remote), since.cloned());
+        tokio_thread::run(async move { remote.load(since.as_ref()).await }).await?
     }
 
     async fn changed(&self) -> Result<()> {
@@ -152,13 +114,10 @@ impl Source for FtpsSource {
     }
 
     async fn close(&self) -> Result<()> {
-        self.shared.closed.store(true, Ordering::Release);
-        // A load under way holds the lock; it ends the session itself when it sees that the source is closed.
-        let session = self.shared.state.try_lock().ok().and_then(|mut state| state.session.take());
-        if let Some(session) = session {
-            let shared = Arc::clone(&self.shared);
-            // Best effort: the server ends a session as well when the connection is gone.
-            let _ = tokio_thread::run(async move { session.quit(shared.bounds(GOODBYE)).await }).await?;
+        if let Some(session) = self.remote.close() {
+            let remote = Arc::clone(&self.remote);
+            // Best effort: a server ends a session as well when its connection is gone.
+            let _ = tokio_thread::run(async move { remote.quit(session).await }).await?;
         }
         Ok(())
     }
@@ -167,132 +126,10 @@ impl Source for FtpsSource {
 impl fmt::Debug for FtpsSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FtpsSource")
-            .field("uri", &self.shared.place.locator)
-            .field("config", &self.shared.config)
+            .field("uri", &self.remote.place.locator)
+            .field("config", &self.remote.config)
             .finish_non_exhaustive()
     }
-}
-
-impl Shared {
-    async fn load(&self, since: Option<&Revision>) -> Result<Load> {
-        let bounds = self.bounds(Duration::from_millis(self.config.timeout_ms));
-        let mut state = bounds.within(Step::Connect, self.state.lock()).await?;
-        if let Some(mut session) = state.session.take() {
-            let loaded = self.load_over(&mut session, &mut state.seen, since, bounds, true).await;
-            match loaded {
-                Err(error) if may_be_lost(&error) && self.clock.now() < bounds.deadline => {
-                    tracing::debug!(uri = self.place.locator, error = %error.chain(), "connecting again");
-                }
-                loaded => return self.keep(session, &mut state, loaded),
-            }
-        }
-        let connecting = Duration::from_millis(self.config.connect_timeout_ms);
-        let connect = bounds.until(self.clock.now() + connecting);
-        let mut session = Session::open(connect, &self.trust, &self.credentials).await?;
-        let loaded = self.load_over(&mut session, &mut state.seen, since, bounds, false).await;
-        self.keep(session, &mut state, loaded)
-    }
-
-    async fn load_over(
-        &self,
-        session: &mut Session,
-        seen: &mut Option<Seen>,
-        since: Option<&Revision>,
-        bounds: Bounds<'_>,
-        kept: bool,
-    ) -> Result<Load> {
-        // A connection whose peer is gone without a word answers never; that must not cost the whole load.
-        let patience = Duration::from_millis(self.config.connect_timeout_ms);
-        let first = if kept { bounds.until(self.clock.now() + patience) } else { bounds };
-        let mut stamp = session.stamp(first).await?;
-        for _ in 0..READS {
-            let seen = observe(seen, stamp, self.clock.now());
-            if since.is_some() && seen.confirmed.as_ref() == since {
-                return Ok(Load::Unchanged);
-            }
-            let limit = self.config.max_file_bytes;
-            if let Some(bytes) = stamp.bytes.filter(|b| *b > limit) {
-                return Err(too_large(&self.place, Some(bytes), limit));
-            }
-            let settled = self.is_settled(seen);
-            let content = session.retrieve(bounds, stamp.bytes, limit).await?;
-            let after = if stamp.modified.is_some() { session.stamp(bounds).await? } else { stamp };
-            if after != stamp || stamp.bytes.is_some_and(|bytes| bytes != content.len() as u64) {
-                stamp = after;
-                continue;
-            }
-            let revision = Revision::new(format!("sha256:{}", hex(&Sha256::digest(&content))));
-            seen.confirmed = settled.then(|| revision.clone());
-            if since == Some(&revision) {
-                return Ok(Load::Unchanged);
-            }
-            let document = Document::new(revision, Content::Bytes(content.into()));
-            return Ok(Load::Snapshot(document.named(self.place.file_name())));
-        }
-        Err(Step::Read
-            .error(ErrorKind::Unavailable, &self.place)
-            .with("reason", format!("it changed, or ended early, {READS} times in a row while it was read"))
-            .retry(Retry::Now)
-            .hint("upload beside it and rename, so that no reader meets half a file"))
-    }
-
-    /// Whether a write that comes after now would show in the stamp.
-    fn is_settled(&self, seen: &Seen) -> bool {
-        let Some(modified) = seen.stamp.modified else { return false };
-        let now = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let age = i64::try_from(now.as_secs()).unwrap_or(i64::MAX).saturating_sub(modified);
-        self.clock.now() - seen.first >= SETTLED || age >= OLD
-    }
-
-    /// Keeps a session for the next load if it can still be used.
-    fn keep(&self, session: Session, state: &mut State, loaded: Result<Load>) -> Result<Load> {
-        let sound = match &loaded {
-            Ok(_) => true,
-            Err(error) => matches!(error.kind(), ErrorKind::NotFound | ErrorKind::LimitExceeded),
-        };
-        if sound && session.in_step() && !self.closed.load(Ordering::Acquire) {
-            state.session = Some(session);
-        }
-        loaded
-    }
-
-    fn bounds(&self, time: Duration) -> Bounds<'_> {
-        Bounds { clock: &self.clock, place: &self.place, deadline: self.clock.now() + time }
-    }
-
-    fn check_open(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Cancelled, "load from a closed source")
-                .with("uri", &self.place.locator));
-        }
-        Ok(())
-    }
-}
-
-/// How often a file that changes while it is read is read again within one load.
-const READS: usize = 3;
-
-/// From then on no further write can fall into a second that was seen before: one second for the stamp's own
-/// resolution, one for rounding and for clocks that are nudged.
-const SETTLED: Duration = Duration::from_secs(2);
-
-/// An age, in seconds, that no difference of clocks or time zones explains.
-const OLD: i64 = 24 * 60 * 60;
-
-/// How long a server may take to say goodbye.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Whether an error on a connection that was kept open says nothing about the file or the log-in.
-fn may_be_lost(error: &Error) -> bool {
-    !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::LimitExceeded)
-}
-
-/// Records what the server says, with the time at which it first said so.
-fn observe(seen: &mut Option<Seen>, stamp: Stamp, now: Tick) -> &mut Seen {
-    if seen.as_ref().is_none_or(|seen| seen.stamp != stamp) {
-        *seen = None;
-    }
-    seen.get_or_insert(Seen { stamp, first: now, confirmed: None })
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {

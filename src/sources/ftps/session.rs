@@ -66,7 +66,7 @@ pub(super) struct Stamp {
 pub(super) struct Session {
     ftp: ImplAsyncFtpStream<AsyncRustlsStream>,
     tls: Failure,
-    /// False from the moment the server begins a transfer until its end was read.
+    /// Whether every command that was sent has had its whole answer.
     in_step: bool,
 }
 
@@ -113,11 +113,13 @@ impl Session {
 
     /// Asks for the file's time and size; a server may know neither.
     pub(super) async fn stamp(&mut self, bounds: Bounds<'_>) -> Result<Stamp> {
+        self.in_step = false;
         let path = &bounds.place.path;
         let modified = bounds.within(Step::Ask, self.ftp.mdtm(path)).await?;
         let modified = self.known(modified, bounds.place)?.map(|t| t.and_utc().timestamp());
         let bytes = bounds.within(Step::Ask, self.ftp.size(path)).await?;
         let bytes = self.known(bytes, bounds.place)?.map(|b| b as u64);
+        self.in_step = true;
         Ok(Stamp { modified, bytes })
     }
 
@@ -131,9 +133,11 @@ impl Session {
         limit: u64,
     ) -> Result<Vec<u8>> {
         let place = bounds.place;
-        let opened = self.ftp.retr_as_stream(&place.path);
-        let mut stream = bounds.step(Step::Open, &self.tls, opened).await?;
         self.in_step = false;
+        let opened = bounds.step(Step::Open, &self.tls, self.ftp.retr_as_stream(&place.path)).await;
+        // That there is no such file is a whole answer.
+        self.in_step = opened.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+        let mut stream = opened?;
         let (content, end) = bounds.within(Step::Read, read_at_most(&mut stream, limit)).await?;
         if content.len() as u64 > limit {
             return Err(too_large(place, None, limit));
@@ -161,14 +165,13 @@ impl Session {
         bounds.step(Step::Finish, &self.tls, self.ftp.quit()).await
     }
 
-    /// Returns what the server told; `None` where it knows no such command, or will not say: then the transfer is
-    /// what decides.
+    /// Returns what the server told; `None` where it knows no such command, will not say, or says it in a form of its
+    /// own: then the transfer is what decides.
     fn known<T>(&self, answer: FtpResult<T>, place: &Place) -> Result<Option<T>> {
         match answer {
             Ok(told) => Ok(Some(told)),
-            Err(FtpError::UnexpectedResponse(r))
-                if code(&r) == 202 || (500..600).contains(&code(&r)) && code(&r) != 530 =>
-            {
+            Err(FtpError::BadResponse) => Ok(None),
+            Err(FtpError::UnexpectedResponse(reply)) if matches!(code(&reply), 202 | 500..530 | 531..600) => {
                 Ok(None)
             }
             Err(error) => Err(Step::Ask.failed(error, &self.tls, place)),
