@@ -171,7 +171,8 @@ impl Session {
         match answer {
             Ok(told) => Ok(Some(told)),
             Err(FtpError::BadResponse) => Ok(None),
-            Err(FtpError::UnexpectedResponse(reply)) if matches!(code(&reply), 202 | 500..530 | 531..600) => {
+            // 530 is about the log-in, not about the command.
+            Err(FtpError::UnexpectedResponse(r)) if code(&r) != 530 && matches!(code(&r), 202 | 500..600) => {
                 Ok(None)
             }
             Err(error) => Err(Step::Ask.failed(error, &self.tls, place)),
