@@ -47,7 +47,8 @@ pub(crate) fn clear_leftovers(dir: &Path) {
         let name = name.to_string_lossy();
         if name.ends_with(TEMPORARY)
             && is_old(&item)
-            && let Err(error) = fs::remove_file(item.path()) {
+            && let Err(error) = fs::remove_file(item.path())
+        {
             tracing::debug!(%error, file = %name, "a leftover of a crashed writer stays");
         }
     }

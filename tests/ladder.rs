@@ -73,7 +73,8 @@ fn now() -> SystemTime {
 #[test]
 fn a_start_without_the_source_serves_the_newest_generation_and_recovers_by_itself() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
+    let bench =
+        Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
     let first = bench.open().unwrap();
     bench.source.set(tree(2));
     first.refresh().unwrap();
@@ -150,7 +151,8 @@ fn tree_bytes(number: i64) -> Vec<u8> {
 #[test]
 fn a_cache_that_is_damaged_at_any_byte_never_serves_anything_else() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
+    let bench =
+        Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
     bench.open().unwrap();
     bench.source.fail(ErrorKind::Unavailable);
     let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|item| item.unwrap().path()).collect();
@@ -164,7 +166,9 @@ fn a_cache_that_is_damaged_at_any_byte_never_serves_anything_else() {
             fs::write(&path, &damaged).unwrap();
             match bench.open() {
                 Ok(namespace) => assert_eq!(served(&namespace), 1),
-                Err(error) => assert!(matches!(error, LoadError::Fetch(e) if e.kind() == ErrorKind::Unavailable)),
+                Err(error) => {
+                    assert!(matches!(error, LoadError::Fetch(e) if e.kind() == ErrorKind::Unavailable))
+                }
             }
         }
         fs::write(&path, &whole).unwrap();
@@ -223,7 +227,9 @@ fn a_start_whose_source_offers_a_bad_document_serves_the_last_good_one() {
 
 #[test]
 fn old_states_are_served_said_or_refused_as_the_policy_says() {
-    for (policy, starts) in [(StalePolicy::Serve, true), (StalePolicy::Warn, true), (StalePolicy::Fail, false)] {
+    for (policy, starts) in
+        [(StalePolicy::Serve, true), (StalePolicy::Warn, true), (StalePolicy::Fail, false)]
+    {
         let store: Arc<dyn CacheStore> = Arc::new(MemoryCache::new(MemoryConfig::default()));
         let bench = Bench::new().with(|o| {
             o.with_keep(Keep::in_store(store, "flags.shop").unwrap()).with_stale_policy(policy, DAY)
@@ -355,7 +361,8 @@ fn a_cache_that_cannot_be_written_or_read_keeps_nobody_from_starting() {
 #[test]
 fn two_processes_on_one_cache_leave_it_whole() {
     let dir = tempfile::tempdir().unwrap();
-    let bench = Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
+    let bench =
+        Bench::new().with(|o| o.with_keep(Keep::in_store(file_cache(dir.path()), "flags.shop").unwrap()));
     bench.open().unwrap();
     std::thread::scope(|scope| {
         for writer in 0..4_i64 {

@@ -7,5 +7,7 @@ mod deadline;
 pub mod http_backend;
 pub mod http_client;
 pub mod layers;
+#[cfg(feature = "source-ftps")]
+pub(crate) mod tokio_thread;
 #[cfg(feature = "http-in-process")]
 pub mod transport_reqwest;

@@ -242,7 +242,8 @@ impl LoadOptions {
         }
         if let Some(baseline) = &self.baseline {
             let document = Document::new(Revision::new("baseline"), Content::Bytes(baseline.clone()));
-            ladder = ladder.with_baseline(self.slug.iter().fold(document, |document, slug| document.named(slug)));
+            ladder =
+                ladder.with_baseline(self.slug.iter().fold(document, |document, slug| document.named(slug)));
         }
         match self.stale {
             Some((policy, oldest)) => ladder.with_stale_policy(policy, oldest),
@@ -274,7 +275,8 @@ impl LoadOptions {
         if let (None, Some(path)) = (&self.keep, &self.cache_path)
             && !matches!(source.name(), "file" | "git")
         {
-            let name = uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
+            let name =
+                uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
             self.keep = Some(Keep::in_file(path).named(name));
         }
         self

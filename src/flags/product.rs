@@ -1,8 +1,11 @@
 //! Flags as a product of the feed: a document becomes a checked, compiled namespace.
 
-use std::time::Duration;
 #[cfg(feature = "signed")]
-use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -183,7 +186,9 @@ impl Product for FlagProduct {
     }
 
     fn is_same(&self, served: &FlagSnapshot, new: &FlagSnapshot) -> bool {
-        served.fingerprint == new.fingerprint && served.meta.slug == new.meta.slug && self.mark(served) == self.mark(new)
+        served.fingerprint == new.fingerprint
+            && served.meta.slug == new.meta.slug
+            && self.mark(served) == self.mark(new)
     }
 
     fn build(&self, document: Document, previous: Option<&FlagSnapshot>) -> Result<FlagSnapshot, LoadError> {
@@ -226,7 +231,10 @@ impl Product for FlagProduct {
         if let Some(verified) = &verified
             && verified.namespace != manifest.slug
         {
-            return Err(LoadError::SlugMismatch { expected: verified.namespace.clone(), found: manifest.slug });
+            return Err(LoadError::SlugMismatch {
+                expected: verified.namespace.clone(),
+                found: manifest.slug,
+            });
         }
         #[cfg(feature = "signed")]
         self.remember(verified.as_ref().map_or(0, |verified| verified.counter));

@@ -131,7 +131,8 @@ impl Leverframe {
     #[must_use]
     pub fn metrics(&self) -> String {
         let state = self.state.load();
-        let statuses: Vec<_> = state.namespaces.iter().map(|(name, e)| (name, e.namespace.status())).collect();
+        let statuses: Vec<_> =
+            state.namespaces.iter().map(|(name, e)| (name, e.namespace.status())).collect();
         metrics_text(statuses.iter().map(|(name, status)| (name.as_str(), status)))
     }
 

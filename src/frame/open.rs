@@ -34,13 +34,18 @@ pub(super) struct Entry {
 
 impl Entry {
     pub(super) fn open(wiring: &Wiring, cache: &Arc<dyn CacheStore>, name: &str) -> Result<Self> {
-        let table = Table { key: format!("flags.{name}"), settings: wiring.config.read(&format!("flags.{name}"))? };
+        let table =
+            Table { key: format!("flags.{name}"), settings: wiring.config.read(&format!("flags.{name}"))? };
         let settings = &table.settings;
         if settings.uri.is_empty() {
-            return Err(table.missing("uri").hint("set it to where the namespace is, such as `file:///etc/app/flags`"));
+            return Err(table
+                .missing("uri")
+                .hint("set it to where the namespace is, such as `file:///etc/app/flags`"));
         }
         if settings.environment.is_empty() {
-            return Err(table.missing("environment").hint("set it to the environment that this process runs in"));
+            return Err(table
+                .missing("environment")
+                .hint("set it to the environment that this process runs in"));
         }
         let options = table.options(cache)?.with_clock(Arc::clone(&wiring.clock));
         let source = wiring.source(&settings.source, &settings.uri, table.auth())?;
@@ -89,7 +94,8 @@ impl Table {
             // Another place under the same name is another succession.
             let place = &hex(&Sha256::digest(&settings.uri))[..12];
             let keep = Keep::in_store(Arc::clone(cache), &format!("{}.{place}", self.key))?;
-            options = options.with_keep(keep.generations(settings.generations.try_into().unwrap_or(usize::MAX)));
+            options =
+                options.with_keep(keep.generations(settings.generations.try_into().unwrap_or(usize::MAX)));
         }
         if !settings.baseline.as_os_str().is_empty() {
             options = options.with_baseline(self.read_baseline(&settings.baseline)?);

@@ -255,7 +255,11 @@ impl<P: Product> Feed<P> {
     }
 
     fn staleness(&self, state: &State, now: Tick) -> Duration {
-        if self.is_live() { (now - state.confirmed_at).saturating_add(state.age_at_start) } else { Duration::ZERO }
+        if self.is_live() {
+            (now - state.confirmed_at).saturating_add(state.age_at_start)
+        } else {
+            Duration::ZERO
+        }
     }
 
     /// Says once that what is served is older than the policy likes.
@@ -420,7 +424,10 @@ impl<P: Product> Feed<P> {
         let state = self.state();
         state.consecutive_failures == 0
             && state.quarantined.is_none()
-            && state.kept_at.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age >= CONFIRM_EVERY)
+            && state
+                .kept_at
+                .and_then(|at| now.duration_since(at).ok())
+                .is_some_and(|age| age >= CONFIRM_EVERY)
     }
 
     /// Refreshes on `schedule` and whenever the source says that it changed, until `stop` is given.
@@ -441,7 +448,11 @@ impl<P: Product> Feed<P> {
         let mut listen = true;
         let mut asked_to_wait = Duration::ZERO;
         loop {
-            let usual = if schedule.jitter { backoff.jittered(schedule.poll_interval) } else { schedule.poll_interval };
+            let usual = if schedule.jitter {
+                backoff.jittered(schedule.poll_interval)
+            } else {
+                schedule.poll_interval
+            };
             let pause = backoff.pause().map_or(usual, |p| p.min(usual)).max(asked_to_wait);
             let woken = self.wait(&**source, clock.now() + pause, stop, listen).await;
             let told = matches!(woken, Wake::Changed(_));

@@ -41,7 +41,12 @@ pub struct Ladder {
 
 impl Default for Ladder {
     fn default() -> Self {
-        Self { keep: None, baseline: None, policy: StalePolicy::default(), oldest: Duration::from_secs(86_400) }
+        Self {
+            keep: None,
+            baseline: None,
+            policy: StalePolicy::default(),
+            oldest: Duration::from_secs(86_400),
+        }
     }
 }
 

@@ -126,7 +126,8 @@ pub fn metrics_text<'a>(feeds: impl IntoIterator<Item = (&'a str, &'a Status)>) 
             Some(f64::from(u8::from(s.quarantined.is_some())))
         }),
     ];
-    let feeds: Vec<(String, &Status)> = feeds.into_iter().map(|(name, status)| (label(name), status)).collect();
+    let feeds: Vec<(String, &Status)> =
+        feeds.into_iter().map(|(name, status)| (label(name), status)).collect();
     let mut text = String::new();
     for (name, kind, help, read) in FIGURES {
         // Writing to a string cannot fail.
@@ -137,12 +138,18 @@ pub fn metrics_text<'a>(feeds: impl IntoIterator<Item = (&'a str, &'a Status)>) 
             }
         }
     }
-    let _ = writeln!(text, "# HELP leverframe_feed_info Where what is served came from, and the last error's kind.");
+    let _ = writeln!(
+        text,
+        "# HELP leverframe_feed_info Where what is served came from, and the last error's kind."
+    );
     let _ = writeln!(text, "# TYPE leverframe_feed_info gauge");
     for (feed, status) in &feeds {
         let error = status.last_error_kind.map_or("", ErrorKind::as_str);
         let origin = status.origin.as_str();
-        let _ = writeln!(text, "leverframe_feed_info{{feed=\"{feed}\",origin=\"{origin}\",last_error=\"{error}\"}} 1");
+        let _ = writeln!(
+            text,
+            "leverframe_feed_info{{feed=\"{feed}\",origin=\"{origin}\",last_error=\"{error}\"}} 1"
+        );
     }
     text
 }

@@ -120,7 +120,8 @@ impl Registry {
                 })
                 .collect();
             served.sort_unstable();
-            let hint = left_out(scheme).map(str::to_owned).or_else(|| did_you_mean(scheme, served.iter().copied()));
+            let hint =
+                left_out(scheme).map(str::to_owned).or_else(|| did_you_mean(scheme, served.iter().copied()));
             let error = Error::new(ErrorKind::Unsupported, "choose a source for the URI")
                 .with("scheme", scheme.escape_debug())
                 .with("available", served.join(", "));

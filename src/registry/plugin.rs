@@ -38,7 +38,16 @@ impl<T: ?Sized> Plugin<T> {
     /// Describes a backend: its name (`[a-z][a-z0-9_]*`), the crate it comes from, how it is made.
     #[must_use]
     pub const fn new(name: &'static str, origin: &'static str, build: Build<T>) -> Self {
-        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], uses_transport: false, build }
+        Self {
+            name,
+            origin,
+            summary: "",
+            example: "",
+            fields: &[],
+            schemes: &[],
+            uses_transport: false,
+            build,
+        }
     }
 
     /// Sets the one line that lists show.

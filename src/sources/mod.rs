@@ -1,4 +1,6 @@
 //! Built-in sources; each in the folder that bears its name.
 
 pub mod file;
+#[cfg(feature = "source-ftps")]
+pub mod ftps;
 pub mod https;

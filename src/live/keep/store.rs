@@ -91,16 +91,19 @@ impl Generations {
         };
         let entry = CacheEntry::new(kept.content.clone(), kept.kept_at);
         self.store.put(&self.key(&slot.to_string())?, entry).await?;
-        index.generations.insert(0, Generation {
-            slot,
-            digest,
-            kept_at_ms: millis(kept.kept_at),
-            revision: kept.revision.as_ref().map(|r| r.as_str().to_owned()),
-            name: kept.name.clone(),
-            signature: kept.signature.as_ref().map(|s| String::from_utf8_lossy(s).into_owned()),
-            mark: kept.mark,
-            quarantined: None,
-        });
+        index.generations.insert(
+            0,
+            Generation {
+                slot,
+                digest,
+                kept_at_ms: millis(kept.kept_at),
+                revision: kept.revision.as_ref().map(|r| r.as_str().to_owned()),
+                name: kept.name.clone(),
+                signature: kept.signature.as_ref().map(|s| String::from_utf8_lossy(s).into_owned()),
+                mark: kept.mark,
+                quarantined: None,
+            },
+        );
         self.put_index(&index, kept.kept_at).await
     }
 
@@ -141,8 +144,9 @@ impl Generations {
     }
 
     async fn put_index(&self, index: &Index, at: SystemTime) -> Result<()> {
-        let text = serde_json::to_vec(index)
-            .map_err(|error| Error::new(ErrorKind::Invalid, "write the index of what is kept").source(error))?;
+        let text = serde_json::to_vec(index).map_err(|error| {
+            Error::new(ErrorKind::Invalid, "write the index of what is kept").source(error)
+        })?;
         self.store.put(&self.key("index")?, CacheEntry::new(text, at)).await
     }
 

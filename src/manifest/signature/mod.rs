@@ -13,11 +13,11 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
+use self::stamp::Stamp;
 pub use self::{
     key::{PublicKey, SigningKey},
     trust::{Trust, Verified},
 };
-use self::stamp::Stamp;
 use super::Fingerprint;
 use crate::{
     Error, ErrorKind, Result,
@@ -140,9 +140,9 @@ impl Signature {
         }
         let expires = match file.expires {
             None => None,
-            Some(when) => {
-                Some(Stamp::from_toml(&when).ok_or_else(|| refuse("`expires` is no UTC time to the second"))?)
-            }
+            Some(when) => Some(
+                Stamp::from_toml(&when).ok_or_else(|| refuse("`expires` is no UTC time to the second"))?,
+            ),
         };
         let signatures = file.signatures.into_iter().map(|line| {
             let bytes = from_base64(&line.signature).ok_or_else(|| refuse("a signature is no base64"))?;

@@ -28,11 +28,14 @@ impl Stamp {
     /// Reads `2027-01-01T00:00:00Z`; `None` for local times, other offsets, fractions and days that are none.
     pub(super) fn from_toml(value: &Datetime) -> Option<Self> {
         let (date, time, offset) = (value.date?, value.time?, value.offset?);
-        if !matches!(offset, Offset::Z | Offset::Custom { minutes: 0 }) || time.nanosecond.is_some_and(|n| n > 0) {
+        if !matches!(offset, Offset::Z | Offset::Custom { minutes: 0 })
+            || time.nanosecond.is_some_and(|n| n > 0)
+        {
             return None;
         }
         let days = days_before(i64::from(date.year), i64::from(date.month), i64::from(date.day));
-        let clock = u64::from(time.hour) * 3_600 + u64::from(time.minute) * 60 + u64::from(time.second.unwrap_or(0));
+        let clock =
+            u64::from(time.hour) * 3_600 + u64::from(time.minute) * 60 + u64::from(time.second.unwrap_or(0));
         let stamp = Self(u64::try_from(days).ok()?.checked_mul(DAY)?.checked_add(clock)?);
         // A 30th of February or a leap second would come out as another time than was written.
         (stamp.0 <= LAST && stamp.to_string().starts_with(&date.to_string()) && clock < DAY).then_some(stamp)
@@ -102,7 +105,13 @@ mod tests {
 
     #[test]
     fn other_forms_are_refused() {
-        for text in ["2026-11-21", "2026-11-21T07:13:17", "2026-11-21T07:13:17.5Z", "2026-11-21T07:13:17+02:00", "1969-12-31T23:59:59Z"] {
+        for text in [
+            "2026-11-21",
+            "2026-11-21T07:13:17",
+            "2026-11-21T07:13:17.5Z",
+            "2026-11-21T07:13:17+02:00",
+            "1969-12-31T23:59:59Z",
+        ] {
             assert_eq!(read(text), None, "{text}");
         }
     }

@@ -3,10 +3,7 @@
 use std::{collections::BTreeSet, time::SystemTime};
 
 use super::{PublicKey, Signature};
-use crate::{
-    Error, ErrorKind, Result,
-    manifest::Fingerprint,
-};
+use crate::{Error, ErrorKind, Result, manifest::Fingerprint};
 
 /// The keys that are believed, and how many of them must have signed.
 ///
@@ -75,7 +72,13 @@ impl Trust {
     /// # Errors
     /// `PermissionDenied` where the signature does not vouch for these files now: too few believed keys, other
     /// files, expired, or older than what was served; what reading it reports.
-    pub fn verify(&self, signature: &[u8], digest: &Fingerprint, now: SystemTime, lowest: u64) -> Result<Verified> {
+    pub fn verify(
+        &self,
+        signature: &[u8],
+        digest: &Fingerprint,
+        now: SystemTime,
+        lowest: u64,
+    ) -> Result<Verified> {
         let signature = Signature::parse(signature)?;
         let refuse = |reason: &str, hint: &'static str| {
             Error::new(ErrorKind::PermissionDenied, "verify the signature")
@@ -100,15 +103,21 @@ impl Trust {
             .collect();
         if signers.len() < self.threshold {
             let found = format!("{} of {} trusted signatures", signers.len(), self.threshold);
-            return Err(refuse(&found, "sign with the keys that are trusted here, or add theirs to `trusted_keys`"));
+            return Err(refuse(
+                &found,
+                "sign with the keys that are trusted here, or add theirs to `trusted_keys`",
+            ));
         }
         if signature.expires().is_some_and(|expires| expires < now) {
             return Err(refuse("it has expired", "sign the files again with a later expiry"));
         }
         if signature.counter < lowest {
-            return Err(refuse("it is older than what was served before", "sign the files again with a higher counter")
-                .with("counter", signature.counter)
-                .with("served", lowest));
+            return Err(refuse(
+                "it is older than what was served before",
+                "sign the files again with a higher counter",
+            )
+            .with("counter", signature.counter)
+            .with("served", lowest));
         }
         Ok(Verified {
             counter: signature.counter,

@@ -175,7 +175,11 @@ impl Source for HttpsSource {
             StatusCode::OK => {
                 let document = self.document(response).await?;
                 // Servers may answer in full although nothing changed.
-                Ok(if since == Some(document.revision()) { Load::Unchanged } else { Load::Snapshot(document) })
+                Ok(if since == Some(document.revision()) {
+                    Load::Unchanged
+                } else {
+                    Load::Snapshot(document)
+                })
             }
             _ => Err(self.refused(&response)),
         }
@@ -211,7 +215,8 @@ const MODIFIED: &str = "modified:";
 
 impl<'h> Validator<'h> {
     fn of(headers: &'h HeaderMap) -> Option<Self> {
-        let text = |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).filter(|v| v.len() <= 512);
+        let text =
+            |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).filter(|v| v.len() <= 512);
         text(header::ETAG).map(Self::Etag).or_else(|| text(header::LAST_MODIFIED).map(Self::Modified))
     }
 

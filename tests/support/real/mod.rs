@@ -4,5 +4,9 @@
 pub mod certs;
 pub mod nginx;
 pub mod process;
+pub mod proftpd;
 pub mod proxy;
 pub mod rude;
+#[cfg(feature = "source-ftps")]
+pub mod sham_ftp;
+pub mod vsftpd;
