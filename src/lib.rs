@@ -16,6 +16,7 @@ extern crate self as leverframe;
 
 mod auth;
 mod backoff;
+mod calendar;
 pub mod document;
 mod durable;
 mod encoding;
@@ -41,6 +42,7 @@ pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
+    calendar::rfc3339,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,

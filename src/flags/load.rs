@@ -251,8 +251,12 @@ impl LoadOptions {
         }
     }
 
-    /// Opens the source that a URI names, and settles what is kept of it.
-    pub(super) fn open(&self, uri: &str) -> Result<(Arc<dyn Source>, Self), LoadError> {
+    /// Opens the source that a URI names, with these credentials and this transport; nothing is loaded yet.
+    ///
+    /// # Errors
+    /// `Fetch` for a scheme that no source serves and for settings that a backend refuses; `Io` for a malformed
+    /// `file` URI.
+    pub fn source_of(&self, uri: &str) -> Result<Arc<dyn Source>, LoadError> {
         let mut wiring = Wiring::of_process(self.clock()).map_err(LoadError::Fetch)?;
         if let Some(registry) = &self.registry {
             wiring = wiring.with_registry(registry.clone());
@@ -262,12 +266,10 @@ impl LoadOptions {
             (None, Some(backend)) => wiring.with_backend(backend).map_err(LoadError::Fetch)?,
             (None, None) => wiring,
         };
-        let source = wiring.source("", uri, self.auth.clone()).map_err(|error| match error.kind() {
-            // A malformed URI of a known scheme is told apart from a place that cannot be read.
+        wiring.source("", uri, self.auth.clone()).map_err(|error| match error.kind() {
             ErrorKind::Invalid if uri.starts_with("file://") => LoadError::Io(error),
             _ => LoadError::Fetch(error),
-        })?;
-        Ok((Arc::clone(&source), self.clone().keeping_archive_of(&*source, uri)))
+        })
     }
 
     /// Settles where the archive is kept, now that the source is known.

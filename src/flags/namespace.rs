@@ -108,7 +108,8 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::from_uri`].
     pub fn from_uri_with_options(uri: impl AsRef<str>, options: &LoadOptions) -> Result<Self, LoadError> {
-        let (source, options) = options.open(uri.as_ref())?;
+        let source = options.source_of(uri.as_ref())?;
+        let options = options.clone().keeping_archive_of(&*source, uri.as_ref());
         Self::from_source(source, &options)
     }
 

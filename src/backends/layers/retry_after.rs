@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
 
+use crate::calendar::days_before;
+
 /// Returns the pause that the header asks for at `now`; `None` where it cannot be read.
 ///
 /// A date that has passed asks for none. The caller bounds it: it may be as long as the peer likes.
@@ -36,22 +38,12 @@ fn http_date(text: &str) -> Option<u64> {
         && hour < 24
         && minute < 60
         && second <= 60;
-    plausible.then(|| days_before(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second)
+    let days = days_before(year as i64, month as i64, day as i64);
+    plausible.then(|| days as u64 * 86_400 + hour * 3_600 + minute * 60 + second)
 }
 
 fn digits(text: &str, length: usize) -> Option<u64> {
     (text.len() == length && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok())?
-}
-
-/// Returns how many days lie between 1970-01-01 and a date of the Gregorian calendar from 1970 on.
-fn days_before(year: u64, month: u64, day: u64) -> u64 {
-    // Counted in years that begin in March, so that the leap day comes last.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    // The month lengths from March on, 31 30 31 30 31 twice and 31, add up to this.
-    let days_of_months = (153 * month + 2) / 5;
-    // 719,468 days lie between March 1 of the year 0 and 1970-01-01.
-    year * 365 + leap_days + days_of_months + day - 1 - 719_468
 }
 
 const MONTHS: [&str; 12] =
