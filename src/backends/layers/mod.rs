@@ -29,12 +29,14 @@ use crate::traits::{Clock, Transport};
 ///
 /// # Examples
 /// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> leverframe::Result<()> {
 /// use std::sync::Arc;
-/// use leverframe::{backends::{clock_system::SystemClock, layers}, live::block_on, traits::{Body, Request, Transport}};
-/// use leverframe::testing::ScriptedTransport;
-/// use leverframe::ErrorKind;
+/// use http::{HeaderMap, StatusCode};
+/// use leverframe::{ErrorKind, backends::{clock_system::SystemClock, layers}, live::block_on};
+/// use leverframe::{testing::{Answer, ScriptedTransport}, traits::{Request, Transport}};
 /// let peer = ScriptedTransport::new();
-/// peer.answer("/flags", leverframe::testing::Answer::Whole(http::StatusCode::OK, http::HeaderMap::new(), "hello".into()));
+/// peer.answer("/flags", Answer::Whole(StatusCode::OK, HeaderMap::new(), "hello".into()));
 /// peer.fail_next(ErrorKind::Unavailable);
 /// let transport = layers::standard(Arc::new(peer.clone()), Arc::new(SystemClock::new()));
 ///
@@ -42,7 +44,10 @@ use crate::traits::{Clock, Transport};
 ///
 /// assert_eq!(block_on(answer.body.read_all(100))?, "hello");
 /// assert_eq!(peer.requests().len(), 2);
-/// # Ok::<(), leverframe::Error>(())
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
 /// ```
 #[must_use]
 pub fn standard(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Arc<dyn Transport> {

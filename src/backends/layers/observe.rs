@@ -26,6 +26,8 @@ use crate::{
 ///
 /// # Examples
 /// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> leverframe::Result<()> {
 /// use std::sync::Arc;
 /// use leverframe::{backends::{clock_system::SystemClock, layers::Observe}, live::block_on};
 /// use leverframe::{testing::ScriptedTransport, traits::{Request, Transport}};
@@ -33,6 +35,10 @@ use crate::{
 /// let counters = transport.counters();
 /// block_on(transport.send(Request::get("http://peer/".parse().unwrap()))).unwrap_err();
 /// assert_eq!((counters.read().requests, counters.read().failed), (1, 1));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
 /// ```
 pub struct Observe {
     inner: Arc<dyn Transport>,
@@ -79,6 +85,10 @@ impl Transport for Observe {
         match self.inner.send(request).instrument(span).await {
             Ok(Response { status, headers, body }) => {
                 exchange.status = Some(status);
+                // Nobody reads a body that cannot be there.
+                if exchange.method == Method::HEAD || matches!(status.as_u16(), 204 | 304) {
+                    exchange.end = End::Whole;
+                }
                 Ok(Response::new(status, headers, Body::from_chunks(Counted { body, exchange })))
             }
             Err(error) => {
@@ -143,13 +153,13 @@ impl Counters {
 pub struct Traffic {
     /// Requests that were begun.
     pub requests: u64,
-    /// Those whose answer was read to the end, with a status below 400.
+    /// Those whose answer was read to the end, or had nothing to read, with a status below 400.
     pub answered: u64,
-    /// Those whose answer was read to the end, with a status of 400 or above.
+    /// Those whose answer has a status of 400 or above, read or not.
     pub refused: u64,
     /// Those that ended in an error, before the headers or in the body.
     pub failed: u64,
-    /// Those that the caller dropped before their end.
+    /// Those that the caller dropped before their end, with a status below 400 or none.
     pub abandoned: u64,
     /// Bytes of bodies that were read.
     pub bytes: u64,
@@ -188,9 +198,10 @@ impl Drop for Exchange {
         let shared = &*self.counters.shared;
         let refused = self.status.is_some_and(|status| status.as_u16() >= 400);
         let (counter, outcome, error) = match &self.end {
-            End::Abandoned => (&shared.abandoned, "abandoned", None),
             End::Failed(error) => (&shared.failed, "failed", Some(error.as_str())),
-            End::Whole if refused => (&shared.refused, "refused", None),
+            // The status says it all, so that few read what comes with it.
+            End::Abandoned | End::Whole if refused => (&shared.refused, "refused", None),
+            End::Abandoned => (&shared.abandoned, "abandoned", None),
             End::Whole => (&shared.answered, "answered", None),
         };
         counter.fetch_add(1, Ordering::Relaxed);

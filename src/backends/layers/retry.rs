@@ -49,6 +49,8 @@ impl Default for RetryPolicy {
 ///
 /// # Examples
 /// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> leverframe::Result<()> {
 /// use std::sync::Arc;
 /// use leverframe::{ErrorKind, backends::{clock_system::SystemClock, layers}, live::block_on};
 /// use leverframe::{testing::ScriptedTransport, traits::{Request, Transport}};
@@ -56,6 +58,10 @@ impl Default for RetryPolicy {
 /// let transport = layers::Retry::new(Arc::new(peer.clone()), Arc::new(SystemClock::new()));
 /// let error = block_on(transport.send(Request::get("http://peer/".parse().unwrap()))).unwrap_err();
 /// assert_eq!((error.retry_state(), peer.requests().len()), (leverframe::Retry::Exhausted, 4));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
 /// ```
 pub struct Retry {
     inner: Arc<dyn Transport>,

@@ -298,6 +298,7 @@ fn counters_tell_how_requests_ended() {
     let (peer, clock) = (ScriptedTransport::new(), ManualClock::new());
     peer.answer("/whole", status(200));
     peer.answer("/refused", status(404));
+    peer.answer("/unchanged", status(304));
     peer.answer("/cut", Answer::Cut("half".into()));
     let observe = Observe::new(Arc::new(peer), Arc::new(clock.clone()));
     let counters = observe.counters();
@@ -312,13 +313,15 @@ fn counters_tell_how_requests_ended() {
     block_on(unread.read_all(100)).unwrap();
     block_on(ask("/refused").unwrap().read_all(100)).unwrap();
     block_on(ask("/cut").unwrap().read_all(100)).unwrap_err();
+    drop(ask("/refused").unwrap());
+    drop(ask("/unchanged").unwrap());
     drop(ask("/whole").unwrap());
     ask("/nowhere").unwrap_err();
 
     let expected = Traffic {
-        requests: 5,
-        answered: 1,
-        refused: 1,
+        requests: 7,
+        answered: 2,
+        refused: 2,
         failed: 2,
         abandoned: 1,
         bytes: 7 + 7 + 4,

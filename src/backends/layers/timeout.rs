@@ -17,6 +17,8 @@ use crate::{
 ///
 /// # Examples
 /// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> leverframe::Result<()> {
 /// use std::{sync::Arc, time::Duration};
 /// use leverframe::{ErrorKind, backends::{clock_system::SystemClock, layers::Timeout}, live::block_on};
 /// use leverframe::{testing::{Answer, ScriptedTransport}, traits::{Request, Transport}};
@@ -25,6 +27,10 @@ use crate::{
 /// let transport = Timeout::new(Arc::new(peer), Arc::new(SystemClock::new())).head_within(Duration::from_millis(5));
 /// let error = block_on(transport.send(Request::get("http://peer/".parse().unwrap()))).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Timeout);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
 /// ```
 pub struct Timeout {
     inner: Arc<dyn Transport>,

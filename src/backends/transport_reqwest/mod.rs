@@ -42,15 +42,15 @@ pub const NAME: &str = "reqwest";
 /// Sends requests from this process; see the [module](self).
 ///
 /// # Examples
-/// ```no_run
-/// use leverframe::{
-///     backends::{http_client::HttpClientConfig, transport_reqwest::ReqwestTransport},
-///     live::block_on,
-///     traits::{Request, Transport},
-/// };
-/// let transport = ReqwestTransport::open(&HttpClientConfig::default())?;
-/// let request = Request::get("https://flags.example.com/payments.tar.gz".parse().unwrap());
-/// let archive = block_on(async { transport.send(request).await?.body.read_all(5_000_000).await })?;
+/// ```
+/// use leverframe::{ErrorKind, live::block_on, traits::{Request, Transport}};
+/// use leverframe::backends::{http_client::HttpClientConfig, transport_reqwest::ReqwestTransport};
+/// let mut config = HttpClientConfig::default();
+/// config.connect_timeout_ms = 2_000;
+/// let transport = ReqwestTransport::open(&config)?;
+/// let request = Request::get("http://127.0.0.1:1/flags".parse().unwrap()); // nobody listens there
+/// let answer = block_on(async { transport.send(request).await?.body.read_all(5_000_000).await });
+/// assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
 /// # Ok::<(), leverframe::Error>(())
 /// ```
 pub struct ReqwestTransport {
