@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak},
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -142,12 +142,40 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
+/// Ends a channel from a third side.
+pub(crate) struct Ender<T> {
+    shared: Weak<Shared<T>>,
+}
+
+impl<T> Ender<T> {
+    /// Lets the receiver find `last` behind what it has not yet taken, and the senders nobody any more.
+    pub(crate) fn end(&self, last: T) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let state = shared.lock();
+        if shared.put(state, last).is_ok() {
+            shared.lock().receiver = false;
+            shared.room.notify_all();
+            (shared.notify)(Notice::Gone);
+        }
+    }
+
+    /// Returns true where there is nothing left to end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.shared.upgrade().is_none_or(|shared| !shared.lock().receiver)
+    }
+}
+
 /// The future's end.
 pub(crate) struct Receiver<T> {
     shared: Arc<Shared<T>>,
 }
 
 impl<T> Receiver<T> {
+    /// Returns what can end the channel while the receiver is held elsewhere.
+    pub(crate) fn ender(&self) -> Ender<T> {
+        Ender { shared: Arc::downgrade(&self.shared) }
+    }
+
     /// Takes the next value; `None` once every sender is gone and nothing is left.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         let mut state = self.shared.lock();
@@ -161,7 +189,7 @@ impl<T> Receiver<T> {
             }
             return Poll::Ready(Some(value));
         }
-        if state.senders == 0 {
+        if state.senders == 0 || !state.receiver {
             return Poll::Ready(None);
         }
         match &mut state.waker {
@@ -292,6 +320,21 @@ mod tests {
         // Taken from three to two is no room yet; from two to one is.
         assert_eq!((rooms.load(Ordering::Acquire), gone.load(Ordering::Acquire)), (1, 1));
         assert!(sender.is_gone());
+    }
+
+    #[test]
+    fn a_third_side_can_end_it() {
+        let (sender, mut receiver) = bridge(1, |_| {});
+        let ender = receiver.ender();
+        sender.try_send(1).unwrap();
+        let waiting = thread::spawn(move || sender.send(2, soon()));
+
+        ender.end(3);
+
+        let mut next = || block_on(poll_fn(|cx| receiver.poll_next(cx)));
+        assert_eq!((next(), next(), next()), (Some(1), Some(3), None));
+        assert_eq!(waiting.join().unwrap(), Err(Refused::Gone));
+        assert!(ender.is_over());
     }
 
     #[test]

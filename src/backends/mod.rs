@@ -12,3 +12,5 @@ pub mod http_client;
 #[cfg(feature = "transport-curl")]
 pub mod transport_curl;
 pub mod transport_curl_cli;
+#[cfg(feature = "http-in-process")]
+pub mod transport_reqwest;

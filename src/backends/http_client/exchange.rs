@@ -1,22 +1,27 @@
 //! An exchange over a thread that does the talking: redirects, deadline, limit and decompression.
 
-use std::{collections::VecDeque, future::poll_fn, io, task::Poll, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
+    failure::closed,
     gunzip::Gunzip,
     head::Head,
     hop::{Hop, MAX_REDIRECTS},
 };
 use crate::{
     Error, ErrorKind, Result, Retry,
-    backends::{
-        bridge::{self, Receiver},
-        clock_system::SystemClock,
-    },
+    backends::bridge::{self, Ender, Receiver},
     traits::{Body, BoxFuture, Chunks, Clock, Request, Response, Tick, redacted},
 };
 
@@ -45,41 +50,92 @@ pub(crate) trait Wire: Sync {
     /// Whether a head of 401 or 407 may be followed by another, because it logs in by itself.
     const LOGS_IN: bool;
 
-    /// Starts a request that is over at `deadline`.
+    /// Starts a request that is over after `left`.
     ///
     /// # Errors
     /// Where it could not be started.
-    fn start(&self, hop: &Hop, deadline: Tick) -> Result<Reports>;
+    fn start(&self, hop: &Hop, left: Duration) -> Result<Reports>;
 }
 
-/// Sends a request, follows its redirects, and returns the answer with a body that is read as it arrives.
-///
-/// # Errors
-/// What kept an answer from coming.
-pub(crate) async fn exchange<W: Wire>(wire: &W, request: Request, gzip: bool) -> Result<Response> {
-    let (allowed, limit) = (request.deadline, request.body_limit);
-    let deadline = SystemClock::new().now() + allowed;
-    let mut hop = Hop::first(request)?;
-    let unzip = gzip && asks_for_gzip(&mut hop);
-    for _ in 0..=MAX_REDIRECTS {
-        let reports = wire.start(&hop, deadline)?;
-        let mut arriving = Arriving {
-            reports,
-            limit: SystemClock::new().sleep_until(deadline),
-            deadline,
-            allowed,
-            logs_in: W::LOGS_IN,
-            uri: hop.uri.clone(),
-            early: VecDeque::new(),
-            ended: false,
-        };
-        let head = arriving.head().await?;
-        match hop.redirected(&head)? {
-            Some(next) => hop = next,
-            None => return Ok(answer(head, arriving, limit, unzip, &hop)),
+/// What belongs to a transport's exchanges whoever does the talking: the clock, and what `close` must end.
+#[derive(Debug)]
+pub(crate) struct Exchanges {
+    clock: Arc<dyn Clock>,
+    gzip: bool,
+    /// `None` once closed.
+    running: Mutex<Option<Vec<Running>>>,
+}
+
+#[derive(Debug)]
+struct Running {
+    uri: Uri,
+    ender: Ender<Report>,
+}
+
+impl Exchanges {
+    pub(crate) fn new(clock: Arc<dyn Clock>, gzip: bool) -> Self {
+        Self { clock, gzip, running: Mutex::new(Some(Vec::new())) }
+    }
+
+    /// Sends a request, follows its redirects, and returns the answer with a body that is read as it arrives.
+    ///
+    /// # Errors
+    /// What kept an answer from coming.
+    pub(crate) async fn send<W: Wire>(&self, wire: &W, request: Request) -> Result<Response> {
+        if self.lock().is_none() {
+            return Err(closed(&request.uri));
+        }
+        let (allowed, limit) = (request.deadline, request.body_limit);
+        let deadline = self.clock.now() + allowed;
+        let mut hop = Hop::first(request)?;
+        let unzip = self.gzip && asks_for_gzip(&mut hop);
+        for _ in 0..=MAX_REDIRECTS {
+            let left = deadline - self.clock.now();
+            if left.is_zero() {
+                return Err(late(&hop.uri, allowed));
+            }
+            let reports = wire.start(&hop, left)?;
+            self.enter(&reports, &hop.uri)?;
+            let mut arriving = Arriving {
+                reports,
+                clock: Arc::clone(&self.clock),
+                limit: self.clock.sleep_until(deadline),
+                deadline,
+                allowed,
+                logs_in: W::LOGS_IN,
+                uri: hop.uri.clone(),
+                early: VecDeque::new(),
+                ended: false,
+            };
+            let head = arriving.head().await?;
+            match hop.redirected(&head)? {
+                Some(next) => hop = next,
+                None => return Ok(answer(head, arriving, limit, unzip, &hop)),
+            }
+        }
+        Err(hop.led_astray())
+    }
+
+    /// Ends what is running, and lets nothing more begin.
+    pub(crate) fn close(&self) {
+        let running = self.lock().take();
+        for Running { uri, ender } in running.into_iter().flatten() {
+            ender.end(Err(closed(&uri)));
         }
     }
-    Err(hop.led_astray())
+
+    fn enter(&self, reports: &Reports, uri: &Uri) -> Result<()> {
+        let mut running = self.lock();
+        let running = running.as_mut().ok_or_else(|| closed(uri))?;
+        running.retain(|running| !running.ender.is_over());
+        running.push(Running { uri: uri.clone(), ender: reports.ender() });
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Running>>> {
+        // Only whole values are put in and taken out.
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Asks for compression unless the request says itself what it takes; then it gets what it asked for.
@@ -120,6 +176,7 @@ fn is_gzip(headers: &HeaderMap) -> bool {
 /// What comes from the thread, with the deadline held against it.
 struct Arriving {
     reports: Reports,
+    clock: Arc<dyn Clock>,
     limit: BoxFuture<'static, ()>,
     deadline: Tick,
     allowed: Duration,
@@ -161,7 +218,14 @@ impl Arriving {
                 }
             }
         }
-        head.ok_or_else(|| self.broken("the answer has no head"))
+        let head = head.ok_or_else(|| self.broken("the answer has no head"))?;
+        // Who sends two lengths wants two readers to see two bodies.
+        let mut lengths = head.headers.get_all(header::CONTENT_LENGTH).iter();
+        let first = lengths.next();
+        if lengths.any(|length| Some(length) != first) {
+            return Err(self.broken("the answer has two lengths"));
+        }
+        Ok(head)
     }
 
     /// Returns the next part of the body, `None` at the end.
@@ -181,8 +245,8 @@ impl Arriving {
 
     async fn event(&mut self) -> Result<Event> {
         // Asked each time: a peer that always has something ready would never let the sleep be looked at.
-        if SystemClock::new().now() >= self.deadline {
-            return Err(self.late());
+        if self.clock.now() >= self.deadline {
+            return Err(late(&self.uri, self.allowed));
         }
         let Self { reports, limit, .. } = self;
         let report = poll_fn(|cx| match reports.poll_next(cx) {
@@ -193,15 +257,8 @@ impl Arriving {
         match report {
             Some(Some(report)) => report,
             Some(None) => Err(self.broken("the thread that talked to the peer has ended")),
-            None => Err(self.late()),
+            None => Err(late(&self.uri, self.allowed)),
         }
-    }
-
-    fn late(&self) -> Error {
-        Error::new(ErrorKind::Timeout, "wait for the answer")
-            .with("uri", redacted(&self.uri))
-            .with("deadline_ms", self.allowed.as_millis())
-            .retry(Retry::Now)
     }
 
     fn broken(&self, reason: &'static str) -> Error {
@@ -210,6 +267,13 @@ impl Arriving {
             .with("reason", reason)
             .retry(Retry::Now)
     }
+}
+
+fn late(uri: &Uri, allowed: Duration) -> Error {
+    Error::new(ErrorKind::Timeout, "wait for the answer")
+        .with("uri", redacted(uri))
+        .with("deadline_ms", allowed.as_millis())
+        .retry(Retry::Now)
 }
 
 /// More than this before the last head is known is taken as the body of the head at hand.
@@ -275,7 +339,7 @@ impl Content {
 }
 
 fn damaged(uri: &Uri, error: io::Error) -> Error {
-    Error::new(ErrorKind::Unavailable, "decompress the body")
+    Error::new(ErrorKind::Corrupt, "decompress the body")
         .with("uri", redacted(uri))
         .retry(Retry::Now)
         .source(error)

@@ -1,7 +1,7 @@
 //! One request of an exchange, and where a redirect leads from it.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, uri::Authority};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::Authority};
 
 use super::{
     head::Head,
@@ -50,51 +50,39 @@ impl Hop {
 
     /// Returns the request that an answer redirects to, `None` where it redirects nowhere.
     ///
-    /// On the way to another origin only headers that are known to hold no credential stay.
+    /// Only a `GET` follows: what another method did at the first place is not known to be wanted at the second. On
+    /// the way to another origin only headers that are known to hold no credential stay.
     ///
     /// # Errors
-    /// `Unsupported` where following would leave HTTP, or TLS, or carry a body to another origin; `Invalid` where the
-    /// place makes no sense.
+    /// `PermissionDenied` where following would leave HTTP or TLS, `Invalid` where the place makes no sense.
     pub(crate) fn redirected(&self, head: &Head) -> Result<Option<Self>> {
-        let keeps_method = match head.status {
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => self.method != Method::POST,
-            StatusCode::SEE_OTHER => matches!(self.method, Method::GET | Method::HEAD),
-            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
-            _ => return Ok(None),
-        };
+        if self.method != Method::GET || !matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+            return Ok(None);
+        }
         let Some(location) = head.headers.get(header::LOCATION) else { return Ok(None) };
+        let refuse = |kind, reason| {
+            Error::new(kind, "follow the redirect").with("uri", redacted(&self.uri)).with("reason", reason)
+        };
         let uri = match resolve(&self.uri, location.as_bytes()) {
             Target::Http(uri) => uri,
-            Target::Foreign => return Err(self.refused("it leads to something that is not HTTP")),
-            Target::Senseless => {
-                return Err(Error::new(ErrorKind::Invalid, "follow the redirect")
-                    .with("uri", redacted(&self.uri))
-                    .with("reason", "the answer's `location` is no URI"));
+            Target::Foreign => {
+                return Err(refuse(ErrorKind::PermissionDenied, "it leads to neither `http` nor `https`"));
             }
+            Target::Senseless => return Err(refuse(ErrorKind::Invalid, "it leads to no URI")),
         };
         if self.uri.scheme_str() == Some("https") && uri.scheme_str() == Some("http") {
-            return Err(self.refused("it leads from https to http").hint(
-                "ask for the place it leads to by its `https` URI; what was encrypted is not sent in the clear",
-            ));
+            return Err(refuse(ErrorKind::PermissionDenied, "it leads from `https` to `http`")
+                .with("to", redacted(&uri))
+                .hint("have the peer redirect to `https`, or ask for the target directly"));
         }
-        let mut next = Self { uri, ..self.clone() };
-        if !keeps_method {
-            next.method = Method::GET;
-            next.body = Bytes::new();
-            for name in CONTENT {
-                next.headers.remove(name);
-            }
-        }
-        if !same_origin(&self.uri, &next.uri) {
-            if !next.body.is_empty() {
-                return Err(self.refused("it would carry the body to another host, port or scheme"));
-            }
-            next.headers = HARMLESS
+        let mut headers = self.headers.clone();
+        if !same_origin(&self.uri, &uri) {
+            headers = HARMLESS
                 .iter()
-                .filter_map(|name| Some((name.clone(), next.headers.get(name)?.clone())))
+                .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
                 .collect();
         }
-        Ok(Some(next))
+        Ok(Some(Self { method: Method::GET, uri, headers, body: Bytes::new() }))
     }
 
     /// The error of a request that was redirected too often.
@@ -104,20 +92,10 @@ impl Hop {
             .with("limit", MAX_REDIRECTS)
             .hint("ask for the place where the redirects end")
     }
-
-    fn refused(&self, reason: &'static str) -> Error {
-        Error::new(ErrorKind::Unsupported, "follow the redirect")
-            .with("uri", redacted(&self.uri))
-            .with("reason", reason)
-    }
 }
 
-/// Headers about a body.
-const CONTENT: [HeaderName; 4] =
-    [header::CONTENT_ENCODING, header::CONTENT_LANGUAGE, header::CONTENT_LENGTH, header::CONTENT_TYPE];
-
 /// Headers that hold no credential; a list of those that do would never be whole.
-const HARMLESS: [HeaderName; 10] = [
+const HARMLESS: [HeaderName; 11] = [
     header::ACCEPT,
     header::ACCEPT_CHARSET,
     header::ACCEPT_ENCODING,
@@ -125,6 +103,7 @@ const HARMLESS: [HeaderName; 10] = [
     header::CACHE_CONTROL,
     header::IF_MODIFIED_SINCE,
     header::IF_NONE_MATCH,
+    header::IF_RANGE,
     header::PRAGMA,
     header::RANGE,
     header::USER_AGENT,
@@ -195,6 +174,8 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http::StatusCode;
+
     use super::*;
 
     fn hop(method: Method, uri: &str) -> Hop {
@@ -270,22 +251,18 @@ mod tests {
 
         for place in ["http://example.com/a", "file:///etc/passwd", "ftp://example.com/"] {
             let error = hop.redirected(&redirect(301, place)).err().unwrap();
-            assert_eq!(error.kind(), ErrorKind::Unsupported, "{place}");
+            assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{place}");
         }
         assert!(hop.redirected(&redirect(304, "/b")).unwrap().is_none());
     }
 
     #[test]
-    fn methods_and_bodies_follow_the_status() {
-        let mut post = hop(Method::POST, "https://example.com/a");
-        post.body = "content".into();
-
-        let shape = |status, place| {
-            post.redirected(&redirect(status, place)).map(|next| next.map(|n| (n.method, n.body)))
-        };
-        assert_eq!(shape(303, "/b").unwrap(), Some((Method::GET, Bytes::new())));
-        assert_eq!(shape(302, "/b").unwrap(), Some((Method::GET, Bytes::new())));
-        assert_eq!(shape(307, "/b").unwrap(), Some((Method::POST, "content".into())));
-        assert_eq!(shape(308, "https://example.org/b").err().unwrap().kind(), ErrorKind::Unsupported);
+    fn only_a_get_follows() {
+        for (method, follows) in [(Method::GET, true), (Method::HEAD, false), (Method::POST, false)] {
+            for status in [301, 302, 303, 307, 308] {
+                let next = hop(method.clone(), "https://example.com/a").redirected(&redirect(status, "/b"));
+                assert_eq!(next.unwrap().is_some(), follows, "{method} {status}");
+            }
+        }
     }
 }

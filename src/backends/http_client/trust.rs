@@ -1,4 +1,4 @@
-//! The certificates of a connection: whom it trusts, and who it says it is.
+//! The settings of a connection, looked through: whom it trusts, who it says it is, and by whom it goes.
 
 use std::{
     fs,
@@ -22,8 +22,9 @@ impl Trust {
     /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// `Config` where a file is missing, cannot be read, or holds no certificate.
+    /// `Config` where a file is missing, cannot be read, or holds no certificate, and where the proxy's URL is none.
     pub(crate) fn load(config: &HttpClientConfig) -> Result<Self> {
+        check_proxy(&config.proxy)?;
         let roots = if is_empty(&config.ca_file) { None } else { Some(bundle(&config.ca_file)?) };
         let client = match (is_empty(&config.client_cert_file), is_empty(&config.client_key_file)) {
             (true, true) => None,
@@ -39,6 +40,17 @@ impl Trust {
         };
         Ok(Self { roots, client })
     }
+}
+
+fn check_proxy(url: &str) -> Result<()> {
+    const KNOWN: [&str; 4] = ["http://", "https://", "socks5://", "socks5h://"];
+    if url.is_empty() || KNOWN.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
+        return Ok(());
+    }
+    // The URL stays out of the error: it may hold a password.
+    Err(Error::new(ErrorKind::Config, "use the proxy")
+        .with("setting", "proxy")
+        .hint("write it as `http://host:port`, `https://host:port` or `socks5://host:port`"))
 }
 
 /// Returns the platform's roots with those of a file after them.

@@ -59,10 +59,10 @@ impl Driver {
     }
 
     /// Hands a request over; `None` where the thread is gone.
-    pub(super) fn submit(&self, hop: &Hop, deadline: Tick) -> Option<Reports> {
+    pub(super) fn submit(&self, hop: &Hop, left: Duration) -> Option<Reports> {
         let waker = self.waker.clone();
         let (reporter, reports) = bridge(CAPACITY, move |_| wake(&waker));
-        let job = Job { hop: hop.clone(), deadline, reporter };
+        let job = Job { hop: hop.clone(), deadline: SystemClock::new().now() + left, reporter };
         self.jobs.as_ref()?.send(job).ok()?;
         wake(&self.waker);
         Some(reports)

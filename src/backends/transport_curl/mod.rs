@@ -14,6 +14,7 @@ mod transfer;
 use std::{
     fmt, io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -21,16 +22,18 @@ use async_trait::async_trait;
 use self::driver::Driver;
 use crate::{
     Error, Result, Retry,
-    backends::http_client::{
-        HttpClientConfig,
-        exchange::{Reports, Wire, exchange},
-        failure::closed,
-        hop::Hop,
-        trust::Trust,
+    backends::{
+        clock_system::SystemClock,
+        http_client::{
+            HttpClientConfig,
+            exchange::{Exchanges, Reports, Wire},
+            hop::Hop,
+            trust::Trust,
+        },
     },
     register_transport,
     registry::{BuildContext, Plugin},
-    traits::{Request, Response, Tick, Transport, redacted},
+    traits::{Clock, Request, Response, Transport, redacted},
 };
 
 /// The name under which the transport is registered.
@@ -42,14 +45,15 @@ pub const NAME: &str = "curl";
 /// ```
 /// use leverframe::{ErrorKind, backends::{http_client::HttpClientConfig, transport_curl::CurlTransport}};
 /// use leverframe::{live::block_on, traits::{Request, Transport}};
-/// let transport = CurlTransport::open(HttpClientConfig::default())?;
+/// let transport = CurlTransport::open(&HttpClientConfig::default())?;
 /// let error = block_on(transport.send(Request::get("file:/etc/hostname".parse().unwrap()))).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Unsupported);
 /// # Ok::<(), leverframe::Error>(())
 /// ```
 pub struct CurlTransport {
     settings: Settings,
-    state: Mutex<State>,
+    exchanges: Exchanges,
+    driver: Mutex<Option<Driver>>,
 }
 
 /// What every request needs.
@@ -59,26 +63,27 @@ struct Settings {
     trust: Trust,
 }
 
-#[derive(Debug)]
-enum State {
-    Idle,
-    Running(Driver),
-    Closed,
-}
-
 impl CurlTransport {
     /// Reads the certificates that the settings name; nothing is started yet.
     ///
     /// # Errors
-    /// `Config` where one of the files cannot be used.
-    pub fn open(config: HttpClientConfig) -> Result<Self> {
-        let trust = Trust::load(&config)?;
-        Ok(Self { settings: Settings { config, trust }, state: Mutex::new(State::Idle) })
+    /// `Config` where one of the files cannot be used, or the proxy's URL is none.
+    pub fn open(config: &HttpClientConfig) -> Result<Self> {
+        Self::open_with_clock(config, Arc::new(SystemClock::new()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    /// Like [`open`](Self::open); deadlines are measured by `clock`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_clock(config: &HttpClientConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+        let settings = Settings { config: config.clone(), trust: Trust::load(config)? };
+        Ok(Self { settings, exchanges: Exchanges::new(clock, config.gzip), driver: Mutex::new(None) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Driver>> {
         // Only whole values are put in and taken out.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.driver.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,16 +94,13 @@ impl Transport for CurlTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response> {
-        if matches!(*self.lock(), State::Closed) {
-            return Err(closed(&request.uri));
-        }
-        exchange(self, request, self.settings.config.gzip).await
+        self.exchanges.send(self, request).await
     }
 
     async fn close(&self) -> Result<()> {
-        let before = std::mem::replace(&mut *self.lock(), State::Closed);
-        // Dropped outside the lock; answers that are being read are read to their end.
-        drop(before);
+        self.exchanges.close();
+        // Its thread ends with the connections that it keeps.
+        drop(self.lock().take());
         Ok(())
     }
 }
@@ -106,21 +108,16 @@ impl Transport for CurlTransport {
 impl Wire for CurlTransport {
     const LOGS_IN: bool = false;
 
-    fn start(&self, hop: &Hop, deadline: Tick) -> Result<Reports> {
-        let mut state = self.lock();
-        let submitted = match &*state {
-            State::Closed => return Err(closed(&hop.uri)),
-            State::Running(driver) => driver.submit(hop, deadline),
-            State::Idle => None,
-        };
-        if let Some(reports) = submitted {
+    fn start(&self, hop: &Hop, left: Duration) -> Result<Reports> {
+        let mut driver = self.lock();
+        if let Some(reports) = driver.as_ref().and_then(|driver| driver.submit(hop, left)) {
             return Ok(reports);
         }
         // The first request, or the thread is gone, which only a bug in it can bring about.
         let refuse = |e| Error::from_io("start libcurl's thread", e).with("uri", redacted(&hop.uri));
-        let driver = Driver::start(self.settings.clone()).map_err(|e| refuse(e).retry(Retry::Now))?;
-        let reports = driver.submit(hop, deadline);
-        *state = State::Running(driver);
+        let started = Driver::start(self.settings.clone()).map_err(|e| refuse(e).retry(Retry::Now))?;
+        let reports = started.submit(hop, left);
+        *driver = Some(started);
         reports.ok_or_else(|| refuse(io::Error::other("it ended at once")))
     }
 }
@@ -128,12 +125,12 @@ impl Wire for CurlTransport {
 impl fmt::Debug for CurlTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The configuration is left out: a proxy's URL may hold a password.
-        f.debug_struct("CurlTransport").field("state", &*self.lock()).finish_non_exhaustive()
+        f.debug_struct("CurlTransport").field("driver", &*self.lock()).finish_non_exhaustive()
     }
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Transport>> {
-    Ok(Arc::new(CurlTransport::open(context.settings()?)?))
+    Ok(Arc::new(CurlTransport::open_with_clock(&context.settings()?, Arc::clone(context.clock()))?))
 }
 
 /// How the transport is registered.

@@ -21,29 +21,24 @@ mod scratch;
 mod script;
 mod talk;
 
-use std::{
-    fmt,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use crate::{
     Result,
-    backends::http_client::{
-        HttpClientConfig,
-        exchange::{Reports, Wire, exchange},
-        failure::closed,
-        hop::Hop,
-        trust::Trust,
+    backends::{
+        clock_system::SystemClock,
+        http_client::{
+            HttpClientConfig,
+            exchange::{Exchanges, Reports, Wire},
+            hop::Hop,
+            trust::Trust,
+        },
     },
     register_transport,
     registry::{BuildContext, Plugin},
-    traits::{Request, Response, Tick, Transport},
+    traits::{Clock, Request, Response, Transport},
 };
 
 /// The name under which the transport is registered.
@@ -55,7 +50,7 @@ pub const NAME: &str = "curl_cli";
 /// ```
 /// use leverframe::{ErrorKind, backends::{http_client::HttpClientConfig, transport_curl_cli::CurlCliTransport}};
 /// use leverframe::{live::block_on, traits::{Request, Transport}};
-/// let transport = CurlCliTransport::open(HttpClientConfig::default())?.with_program("/nowhere/curl");
+/// let transport = CurlCliTransport::open(&HttpClientConfig::default())?.with_program("/nowhere/curl");
 /// let error = block_on(transport.send(Request::get("http://127.0.0.1/".parse().unwrap()))).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Config);
 /// assert!(error.hint_text().unwrap().contains("install curl"));
@@ -63,7 +58,7 @@ pub const NAME: &str = "curl_cli";
 /// ```
 pub struct CurlCliTransport {
     settings: Arc<Settings>,
-    closed: AtomicBool,
+    exchanges: Exchanges,
 }
 
 /// What every request needs.
@@ -79,11 +74,20 @@ impl CurlCliTransport {
     /// Reads the certificates that the settings name; nothing is started yet.
     ///
     /// # Errors
-    /// `Config` where one of the files cannot be used.
-    pub fn open(config: HttpClientConfig) -> Result<Self> {
-        let trust = Trust::load(&config)?;
-        let settings = Settings { config, trust, program: "curl".into(), home: None };
-        Ok(Self { settings: Arc::new(settings), closed: AtomicBool::new(false) })
+    /// `Config` where one of the files cannot be used, or the proxy's URL is none.
+    pub fn open(config: &HttpClientConfig) -> Result<Self> {
+        Self::open_with_clock(config, Arc::new(SystemClock::new()))
+    }
+
+    /// Like [`open`](Self::open); deadlines are measured by `clock`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_clock(config: &HttpClientConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+        let trust = Trust::load(config)?;
+        let exchanges = Exchanges::new(clock, config.gzip);
+        let settings = Settings { config: config.clone(), trust, program: "curl".into(), home: None };
+        Ok(Self { settings: Arc::new(settings), exchanges })
     }
 
     /// Sets the program, in place of `curl` on the PATH.
@@ -108,14 +112,11 @@ impl Transport for CurlCliTransport {
     }
 
     async fn send(&self, request: Request) -> Result<Response> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(closed(&request.uri));
-        }
-        exchange(self, request, self.settings.config.gzip).await
+        self.exchanges.send(self, request).await
     }
 
     async fn close(&self) -> Result<()> {
-        self.closed.store(true, Ordering::Release);
+        self.exchanges.close();
         Ok(())
     }
 }
@@ -123,8 +124,8 @@ impl Transport for CurlCliTransport {
 impl Wire for CurlCliTransport {
     const LOGS_IN: bool = true;
 
-    fn start(&self, hop: &Hop, deadline: Tick) -> Result<Reports> {
-        talk::start(&self.settings, hop, deadline)
+    fn start(&self, hop: &Hop, left: Duration) -> Result<Reports> {
+        talk::start(&self.settings, hop, left)
     }
 }
 
@@ -136,7 +137,7 @@ impl fmt::Debug for CurlCliTransport {
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Transport>> {
-    Ok(Arc::new(CurlCliTransport::open(context.settings()?)?))
+    Ok(Arc::new(CurlCliTransport::open_with_clock(&context.settings()?, Arc::clone(context.clock()))?))
 }
 
 /// How the transport is registered.

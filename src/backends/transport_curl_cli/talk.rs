@@ -6,6 +6,7 @@ use std::{
     process::{ChildStderr, ChildStdout, Command, Stdio},
     sync::Arc,
     thread,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -32,7 +33,8 @@ use crate::{
 };
 
 /// Starts a thread that runs the program; dropping what is returned ends both.
-pub(super) fn start(settings: &Arc<Settings>, hop: &Hop, deadline: Tick) -> Result<Reports> {
+pub(super) fn start(settings: &Arc<Settings>, hop: &Hop, left: Duration) -> Result<Reports> {
+    let deadline = SystemClock::new().now() + left;
     let running = Arc::new(Running::default());
     let watched = Arc::clone(&running);
     let (reporter, reports) = bridge(CAPACITY, move |notice| {
