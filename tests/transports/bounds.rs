@@ -42,7 +42,8 @@ pub(crate) fn gzip_bomb(make: Make) {
     let nginx = Nginx::start();
     nginx.put_zeros("bomb", 300_000_000);
 
-    let error = failure(&*make(&trusting(&nginx)).unwrap(), get(nginx.https("/gzip/bomb")).body_limit(1_000_000));
+    let error =
+        failure(&*make(&trusting(&nginx)).unwrap(), get(nginx.https("/gzip/bomb")).body_limit(1_000_000));
 
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{}", error.chain());
 }

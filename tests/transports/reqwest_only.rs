@@ -68,8 +68,7 @@ fn deadlines_are_the_clocks() {
     let transport =
         ReqwestTransport::open_with_clock(&HttpClientConfig::default(), Arc::new(clock.clone())).unwrap();
     let uri = rude.arrange(Manner::stalled());
-    let mut body =
-        in_time(transport.send(get(uri).deadline(Duration::from_secs(3_600)))).unwrap().body;
+    let mut body = in_time(transport.send(get(uri).deadline(Duration::from_secs(3_600)))).unwrap().body;
 
     clock.advance(Duration::from_secs(3_600));
 

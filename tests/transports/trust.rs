@@ -66,7 +66,8 @@ pub(crate) fn certificate_for_another_host(make: Make) {
 pub(crate) fn plain_peer_on_a_tls_uri(make: Make) {
     let nginx = Nginx::start();
 
-    let error = failure(&*make(&trusting(&nginx)).unwrap(), get(nginx.https_on_the_plain_port("/files/hello")));
+    let error =
+        failure(&*make(&trusting(&nginx)).unwrap(), get(nginx.https_on_the_plain_port("/files/hello")));
 
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
 }
@@ -173,7 +174,8 @@ pub(crate) fn no_secret_in_any_error(make: Make) {
 
     for request in requests {
         let uri = request.uri.to_string();
-        let request = request.header(http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer s3cret"));
+        let request =
+            request.header(http::header::AUTHORIZATION, http::HeaderValue::from_static("Bearer s3cret"));
         let error = failure(&*transport, request);
         let shown = format!("{} {error} {error:?} {:?} {transport:?}", error.chain(), error.hint_text());
         assert!(!shown.contains("s3cret"), "{uri}: {shown}");

@@ -58,7 +58,6 @@ pub(crate) trait Wire: Sync {
 }
 
 /// What belongs to a transport's exchanges whoever does the talking: the clock, and what `close` must end.
-#[derive(Debug)]
 pub(crate) struct Exchanges {
     clock: Arc<dyn Clock>,
     gzip: bool,
@@ -66,7 +65,6 @@ pub(crate) struct Exchanges {
     running: Mutex<Option<Vec<Running>>>,
 }
 
-#[derive(Debug)]
 struct Running {
     uri: Uri,
     ender: Ender<Report>,

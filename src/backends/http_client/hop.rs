@@ -77,10 +77,8 @@ impl Hop {
         }
         let mut headers = self.headers.clone();
         if !same_origin(&self.uri, &uri) {
-            headers = HARMLESS
-                .iter()
-                .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
-                .collect();
+            headers =
+                HARMLESS.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
         }
         Ok(Some(Self { method: Method::GET, uri, headers, body: Bytes::new() }))
     }

@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_request_becomes_options() {
-        let request = Request::get("https://u:p@example.com/a?b=\"c".parse().unwrap())
+        let request = Request::get("https://u:p@example.com/a\"?b".parse().unwrap())
             .header(header::ACCEPT, "".parse().unwrap());
 
         let text = script(&Hop::first(request).unwrap(), &HttpClientConfig::default());
@@ -241,7 +241,7 @@ mod tests {
         assert!(text.contains("max-time = 1.500\nconnect-timeout = 5.000\n"), "{text}");
         assert!(text.contains("header = \"accept;\"\n"), "{text}");
         assert!(text.contains("header = \"authorization: Basic dTpw\"\n"), "{text}");
-        assert!(text.ends_with("url = \"https://example.com/a?b=\\\"c\"\n"), "{text}");
+        assert!(text.ends_with("url = \"https://example.com/a\\\"?b\"\n"), "{text}");
         assert!(!format!("{:?}", Script::default()).contains("url"));
     }
 }

@@ -75,7 +75,9 @@ fn identity(config: &HttpClientConfig) -> Result<Option<Identity>> {
     }
     // The cause of a wrong form is left out: it could quote the key.
     let mut pem = Zeroizing::new(Vec::new());
-    for (name, file) in [("transport.reqwest.client_cert_file", cert), ("transport.reqwest.client_key_file", key)] {
+    for (name, file) in
+        [("transport.reqwest.client_cert_file", cert), ("transport.reqwest.client_key_file", key)]
+    {
         let content = fs::read(file).map(Zeroizing::new).map_err(|e| {
             refuse("read the client certificate").with("key", name).with("path", file.display()).source(e)
         })?;

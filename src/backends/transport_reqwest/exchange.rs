@@ -140,7 +140,9 @@ fn same_origin(a: &Url, b: &Url) -> bool {
 }
 
 /// Keeps a header that cannot be a credential. Everything else may be one: tokens travel under many names.
-fn harmless((name, value): (Option<HeaderName>, http::HeaderValue)) -> Option<(HeaderName, http::HeaderValue)> {
+fn harmless(
+    (name, value): (Option<HeaderName>, http::HeaderValue),
+) -> Option<(HeaderName, http::HeaderValue)> {
     const KEPT: [HeaderName; 9] = [
         header::ACCEPT,
         header::ACCEPT_ENCODING,

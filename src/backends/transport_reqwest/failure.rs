@@ -12,9 +12,9 @@ pub(super) fn while_sending(error: reqwest::Error, uri: &str) -> Error {
     let error = error.without_url();
     let made = match find::<rustls::Error>(&error) {
         Some(tls) => of_tls(tls),
-        None if error.is_timeout() => Error::new(ErrorKind::Timeout, "connect")
-            .retry(Retry::Now)
-            .hint("is the host reachable from here? `transport.reqwest.connect_timeout_ms` sets how long is tried"),
+        None if error.is_timeout() => Error::new(ErrorKind::Timeout, "connect").retry(Retry::Now).hint(
+            "is the host reachable from here? `transport.reqwest.connect_timeout_ms` sets how long is tried",
+        ),
         None if error.is_builder() => Error::new(ErrorKind::Invalid, "build the request"),
         None if error.is_connect() => Error::new(ErrorKind::Unavailable, "connect")
             .retry(Retry::Now)

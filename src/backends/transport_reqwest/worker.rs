@@ -98,5 +98,7 @@ fn start() -> Result<State> {
 
 /// The error of a request on a closed transport.
 pub(super) fn cancelled(uri: &str) -> Error {
-    Error::new(ErrorKind::Cancelled, "send the request").with("uri", uri).with("reason", "the transport is closed")
+    Error::new(ErrorKind::Cancelled, "send the request")
+        .with("uri", uri)
+        .with("reason", "the transport is closed")
 }
