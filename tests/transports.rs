@@ -10,6 +10,8 @@ mod answers;
 mod ask;
 #[path = "transports/bounds.rs"]
 mod bounds;
+#[path = "transports/curl_cli_only.rs"]
+mod curl_cli_only;
 #[path = "transports/faults.rs"]
 mod faults;
 #[path = "transports/lifecycle.rs"]

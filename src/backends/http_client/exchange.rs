@@ -1,7 +1,6 @@
 //! An exchange over a thread that does the talking: redirects, deadline, limit and decompression.
 
 use std::{
-    collections::VecDeque,
     future::poll_fn,
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -102,7 +101,7 @@ impl Exchanges {
                 allowed,
                 logs_in: W::LOGS_IN,
                 uri: hop.uri.clone(),
-                early: VecDeque::new(),
+                early: None,
                 ended: false,
             };
             let head = arriving.head().await?;
@@ -180,8 +179,8 @@ struct Arriving {
     allowed: Duration,
     logs_in: bool,
     uri: Uri,
-    /// Parts of the body that came while it was open which head is the last.
-    early: VecDeque<Bytes>,
+    /// The part of the body that told which head is the last.
+    early: Option<Bytes>,
     ended: bool,
 }
 
@@ -189,26 +188,19 @@ impl Arriving {
     /// Returns the head of the answer.
     async fn head(&mut self) -> Result<Head> {
         let mut head: Option<Head> = None;
-        let mut early_bytes = 0;
         loop {
             match self.event().await? {
                 Event::Head(next) => {
-                    // The answer to the log-in is the one that counts, and parts of a body only come for that.
-                    let asks = matches!(
-                        next.status,
-                        StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED
-                    );
+                    let asks = next.asks_for_log_in();
                     head = Some(next);
+                    // The answer to the log-in is the one that counts, and parts of a body only come for that.
                     if !(asks && self.logs_in) {
                         break;
                     }
                 }
                 Event::Chunk(chunk) => {
-                    early_bytes += chunk.len();
-                    self.early.push_back(chunk);
-                    if early_bytes > MOST_EARLY {
-                        break;
-                    }
+                    self.early = Some(chunk);
+                    break;
                 }
                 Event::End => {
                     self.ended = true;
@@ -228,7 +220,7 @@ impl Arriving {
 
     /// Returns the next part of the body, `None` at the end.
     async fn chunk(&mut self) -> Result<Option<Bytes>> {
-        if let Some(chunk) = self.early.pop_front() {
+        if let Some(chunk) = self.early.take() {
             return Ok(Some(chunk));
         }
         while !self.ended {
@@ -273,9 +265,6 @@ fn late(uri: &Uri, allowed: Duration) -> Error {
         .with("deadline_ms", allowed.as_millis())
         .retry(Retry::Now)
 }
-
-/// More than this before the last head is known is taken as the body of the head at hand.
-const MOST_EARLY: usize = 64 * 1024;
 
 /// The body of an answer.
 struct Content {

@@ -16,11 +16,18 @@ pub(crate) fn failed(code: u32, hop: &Hop, proxy: &str, words: Option<&str>) -> 
     if let Some(hint) = hint {
         error = error.hint(hint);
     }
+    // One number stands for peers that went away and for peers that cannot be talked to.
+    let went_away = |words: &str| ["SYSCALL", "reset", "eof"].iter().any(|sign| words.contains(sign));
+    if code == TLS_HANDSHAKE && words.is_some_and(went_away) {
+        error = error.retry(Retry::Now);
+    }
     match words.and_then(|words| harmless(words, hop, proxy)) {
         Some(words) => error.source(words),
         None => error,
     }
 }
+
+const TLS_HANDSHAKE: u32 = 35;
 
 struct Meaning {
     kind: ErrorKind,
@@ -57,9 +64,9 @@ fn meaning(code: u32) -> Meaning {
         23 => never(Io, "curl could not hand on what it received"),
         26 => never(Io, "the body could not be read"),
         28 => Meaning { kind: Timeout, retry: Retry::Now, reason: "it took too long", hint: None },
-        35 => hinted(
-            again("the TLS handshake failed"),
-            "check that the peer speaks TLS on this port, and whether it asks for a client certificate",
+        TLS_HANDSHAKE => hinted(
+            never(Unavailable, "the TLS handshake failed"),
+            "check that the peer speaks TLS on this port and needs no client certificate; set `ca_file` where its authority is a private one",
         ),
         51 | 60 => hinted(
             never(Unavailable, "the peer's certificate is not trusted"),

@@ -9,6 +9,13 @@ pub(crate) struct Head {
     pub(crate) headers: HeaderMap,
 }
 
+impl Head {
+    /// Returns true where the request may be sent again with a log-in.
+    pub(crate) fn asks_for_log_in(&self) -> bool {
+        matches!(self.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+    }
+}
+
 /// Puts the lines of heads together, one head after the other.
 ///
 /// Interim heads (1xx) are read and left out. Lines outside a head, such as trailers behind a body, are no headers.
@@ -54,11 +61,6 @@ impl HeadParser {
             head.headers.try_append(name, value).map_err(|_| TooLarge)?;
         }
         Ok(None)
-    }
-
-    /// Returns true between a status line and the end of its head.
-    pub(crate) fn is_open(&self) -> bool {
-        self.open.is_some()
     }
 }
 

@@ -106,7 +106,11 @@ impl Script {
                 self.set("header", b"Expect:")?;
             }
             (None, &Method::GET) => {}
-            (None, &Method::HEAD) => self.line("head"),
+            (None, &Method::HEAD) => {
+                self.line("head");
+                // It shows the headers on the standard output unless told otherwise.
+                self.line("no-include");
+            }
             (None, method @ (&Method::POST | &Method::PUT | &Method::PATCH)) => {
                 // Peers want to be told that the body is empty.
                 self.set("data-binary", b"")?;
@@ -176,7 +180,7 @@ struct HoldsNul;
 
 /// Headers go to the standard error output, apart from the body: in one stream with it, trailers would become part
 /// of the body.
-const FIXED: [&str; 19] = [
+const FIXED: [&str; 18] = [
     "silent",
     "show-error",
     "no-verbose",
@@ -188,10 +192,10 @@ const FIXED: [&str; 19] = [
     "no-insecure",
     "no-proxy-insecure",
     "no-include",
-    "no-head",
     "no-compressed",
     "retry = 0",
-    "write-out = \"\"",
+    // To be compared with what arrived: `output` in `~/.curlrc` sends it elsewhere.
+    "write-out = \"%{stderr}leverframe-bytes %{size_download}\\n\"",
     "proto = \"=http,https\"",
     "suppress-connect-headers",
     DUMP_HEADER,

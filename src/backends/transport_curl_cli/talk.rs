@@ -4,7 +4,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     path::PathBuf,
     process::{ChildStderr, ChildStdout, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -74,9 +74,10 @@ impl Talk {
             self.running.end();
             return Err(self.error(ErrorKind::Io, "talk to curl", "it has no pipes"));
         };
+        let (seen, heads) = mpsc::channel();
         let listener = thread::Builder::new().name("leverframe-curl-heads".to_owned()).spawn({
             let (reporter, running) = (self.reporter.clone(), Arc::clone(&self.running));
-            move || listen(stderr, &reporter, &running)
+            move || listen(stderr, &reporter, &seen, &running)
         });
         let Ok(listener) = listener else {
             self.running.end();
@@ -87,20 +88,20 @@ impl Talk {
         // A program that does not read ends with an exit code that says why.
         let _ = stdin.write_all(script.as_bytes());
         drop((stdin, script));
-        let relayed = self.relay(stdout);
+        let relayed = self.relay(stdout, &heads);
         if relayed.is_err() {
             self.running.end();
         }
         let said = listener.join().unwrap_or_default();
         let status = self.running.reap().map_err(|e| Error::from_io("wait for curl", e))?;
-        relayed?;
+        let relayed = relayed?;
         match (status.code(), said) {
             (_, Said { too_large: true, .. }) => {
                 Err(self.error(ErrorKind::LimitExceeded, "read the answer's head", "it is too large"))
             }
-            (Some(0), Said { heads: 1.., .. }) => Ok(()),
+            (Some(0), Said { heads: 1.., bytes, .. }) if relayed || bytes == 0 => Ok(()),
             (Some(0), _) => Err(self
-                .error(ErrorKind::Config, "read the answer", "curl wrote no answer to its standard output")
+                .error(ErrorKind::Config, "read the answer", "curl wrote it to somewhere else")
                 .hint("look for `output` and the like in `~/.curlrc`")),
             (Some(code), said) => Err(failed(
                 code.unsigned_abs(),
@@ -147,13 +148,17 @@ impl Talk {
         command
     }
 
-    /// Hands the body on until it ends or nobody wants it.
-    fn relay(&self, mut stdout: ChildStdout) -> Result<()> {
+    /// Hands the body on until it ends or nobody wants it; returns whether there was any.
+    fn relay(&self, mut stdout: ChildStdout, heads: &mpsc::Receiver<Seen>) -> Result<bool> {
         let mut buffer = vec![0; 16 * 1024];
+        let mut begun = false;
         loop {
             match stdout.read(&mut buffer) {
-                Ok(0) => return Ok(()),
+                Ok(0) => return Ok(begun),
                 Ok(read) => {
+                    if !std::mem::replace(&mut begun, true) {
+                        wait_for_the_last(heads);
+                    }
                     let chunk = Bytes::copy_from_slice(&buffer[..read]);
                     self.reporter.send(Ok(Event::Chunk(chunk)), self.deadline).map_err(|_| {
                         self.error(ErrorKind::Timeout, "hand on the body", "it was not read in time")
@@ -183,17 +188,38 @@ impl Talk {
     }
 }
 
+/// A head that was reported.
+struct Seen {
+    asks_for_log_in: bool,
+}
+
+/// Waits until the head of the body that has begun is reported.
+///
+/// The program writes it before the body, but to another pipe, so that it may be read later.
+fn wait_for_the_last(heads: &mpsc::Receiver<Seen>) {
+    let mut last = heads.recv();
+    while matches!(last, Ok(Seen { asks_for_log_in: true })) {
+        // Whether another follows cannot be known; it would have been written before this was called.
+        match heads.recv_timeout(Duration::from_millis(50)) {
+            Ok(next) => last = Ok(next),
+            Err(_) => return,
+        }
+    }
+}
+
 /// What came on the standard error output besides headers.
 #[derive(Debug, Default)]
 struct Said {
     heads: usize,
     too_large: bool,
+    /// How many bytes of a body the program has received.
+    bytes: u64,
     /// The program's last message about itself.
     words: Option<String>,
 }
 
 /// Reads heads and messages until the program closes the output.
-fn listen(stderr: ChildStderr, reporter: &Reporter, running: &Running) -> Said {
+fn listen(stderr: ChildStderr, reporter: &Reporter, seen: &mpsc::Sender<Seen>, running: &Running) -> Said {
     let mut said = Said::default();
     let mut parser = HeadParser::default();
     let mut stderr = BufReader::new(stderr);
@@ -205,14 +231,14 @@ fn listen(stderr: ChildStderr, reporter: &Reporter, running: &Running) -> Said {
             Ok(0) | Err(_) => return said,
             Ok(_) => {}
         }
-        if !parser.is_open() || said.words.is_none() {
-            note(&line, &mut said);
-        }
+        said.note(&line);
         match parser.line(&line) {
             Ok(Some(head)) => {
                 said.heads += 1;
+                let asks_for_log_in = head.asks_for_log_in();
                 // Where nobody listens any more, the program is being ended.
                 let _ = reporter.push(Ok(Event::Head(head)));
+                let _ = seen.send(Seen { asks_for_log_in });
             }
             Ok(None) => {}
             Err(_) => {
@@ -226,13 +252,16 @@ fn listen(stderr: ChildStderr, reporter: &Reporter, running: &Running) -> Said {
 /// Longer than the longest header that a head may hold; what is longer counts as several lines.
 const LONGEST_LINE: u64 = 300 * 1024;
 
-/// Keeps `curl: (7) Failed to connect`.
-fn note(line: &[u8], said: &mut Said) {
-    let words = line.strip_prefix(b"curl: (").and_then(|rest| {
-        let end = rest.iter().position(|b| *b == b')')?;
-        Some(rest[end + 1..].trim_ascii())
-    });
-    if let Some(words) = words {
-        said.words = Some(String::from_utf8_lossy(words).into_owned());
+impl Said {
+    /// Keeps `curl: (7) Failed to connect` and `leverframe-bytes 5`.
+    fn note(&mut self, line: &[u8]) {
+        if let Some(rest) = line.strip_prefix(b"curl: (") {
+            let end = rest.iter().position(|b| *b == b')').map_or(rest.len(), |end| end + 1);
+            self.words = Some(String::from_utf8_lossy(rest[end..].trim_ascii()).into_owned());
+        }
+        if let Some(count) = line.strip_prefix(b"leverframe-bytes ") {
+            let count = std::str::from_utf8(count.trim_ascii()).ok().and_then(|text| text.parse().ok());
+            self.bytes = count.unwrap_or(0);
+        }
     }
 }
