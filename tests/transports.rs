@@ -12,6 +12,8 @@ mod ask;
 mod bounds;
 #[path = "transports/curl_cli_only.rs"]
 mod curl_cli_only;
+#[path = "transports/curls.rs"]
+mod curls;
 #[path = "transports/faults.rs"]
 mod faults;
 #[path = "transports/lifecycle.rs"]
