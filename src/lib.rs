@@ -15,6 +15,7 @@
 extern crate self as leverframe;
 
 mod auth;
+mod backoff;
 pub mod document;
 mod error;
 mod frame;
@@ -36,6 +37,7 @@ pub mod traits;
 pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
 pub use crate::{
     auth::UriAuth,
+    backends::http_backend::HttpBackend,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,

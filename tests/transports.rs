@@ -79,7 +79,7 @@ macro_rules! suite {
             lifecycle: [
                 inside_a_runtime_of_one_thread, inside_a_runtime_of_many_threads, inside_spawn_blocking,
                 without_a_runtime, many_at_once, dropping_the_body_ends_the_exchange,
-                dropping_the_future_ends_the_exchange, close_ends_what_is_running, a_body_outlives_its_transport,
+                dropping_the_future_ends_the_exchange, close_ends_what_is_running, idle_connections_are_let_go, a_body_outlives_its_transport,
             ];
             proxies: [plain_requests, tunnels, password_in_the_proxy_url, refusing_proxy, absent_proxy];
             redirects: [
@@ -88,7 +88,8 @@ macro_rules! suite {
                 never_to_files, posts_are_not_redirected,
             ];
             trust: [
-                no_authority, wrong_authority, expired_certificate, certificate_for_another_host, plain_peer_on_a_tls_uri,
+                no_authority, wrong_authority, expired_certificate, certificate_for_another_host,
+                tls_1_2_and_1_3_and_nothing_older, plain_peer_on_a_tls_uri,
                 client_certificate, no_client_certificate, wrong_client_certificate, missing_files, useless_files,
                 half_a_client_certificate, no_secret_in_any_error,
             ];

@@ -8,7 +8,10 @@ pub(crate) mod bridge;
 pub mod cache_file;
 pub mod cache_memory;
 pub mod clock_system;
+mod deadline;
+pub mod http_backend;
 pub mod http_client;
+pub mod layers;
 #[cfg(feature = "transport-curl")]
 pub mod transport_curl;
 pub mod transport_curl_cli;

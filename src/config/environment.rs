@@ -2,6 +2,8 @@
 
 use figment::value::{Dict, Value};
 
+use crate::backends::http_backend::HttpBackend;
+
 /// Variables that begin so are settings.
 const PREFIX: &str = "LEVERFRAME_";
 /// The variable of the flag client's public contract; `LEVERFRAME_TRANSPORT__USE` wins over it.
@@ -29,9 +31,9 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
             // Strings stay strings: a token of digits must not lose its leading zero.
             insert(&mut ours, path.split("__"), list_or_text(&path, value));
         } else if key == HTTP_BACKEND
-            && let Some(name) = http_backend(&value)
+            && let Some(backend) = HttpBackend::of_contract(&value)
         {
-            insert(&mut contract, ["transport", "use"], Value::from(name));
+            insert(&mut contract, ["transport", "use"], Value::from(backend.name()));
         }
     }
     (contract, ours)
@@ -45,15 +47,6 @@ fn list_or_text(path: &str, value: String) -> Value {
         return Value::from(names);
     }
     Value::from(value)
-}
-
-/// The contract's names of transports; anything else falls through to the default.
-fn http_backend(value: &str) -> Option<&'static str> {
-    match value {
-        "curl" => Some("curl_cli"),
-        "in-process" | "inprocess" | "reqwest" => Some("reqwest"),
-        _ => None,
-    }
 }
 
 /// Puts a value at a path of tables; what stood in the way gives way.

@@ -15,16 +15,19 @@ use std::{
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{
-    backoff::Backoff,
-    pulse::{Pulse, Stop},
-};
+use super::pulse::{Pulse, Stop};
 use crate::{
     Error, ErrorKind,
+    backoff::Backoff,
     document::{Document, Revision},
     error::chain,
     traits::{Clock, Load, Source, Tick},
 };
+
+/// The pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause after failures is longer, whatever their number.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// How documents become snapshots.
 ///
@@ -320,7 +323,7 @@ impl<P: Product> Feed<P> {
     {
         let Some(source) = &self.inner.source else { return };
         let clock = &self.inner.clock;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
         let mut listen = true;
         loop {
             let pause = backoff.pause().map_or(schedule.poll_interval, |p| p.min(schedule.poll_interval));

@@ -3,7 +3,6 @@
 //! A [`Product`] says how a document becomes a snapshot; the [`Feed`] owns everything else. Flags, settings and
 //! gate add no loop of their own.
 
-mod backoff;
 mod block_on;
 mod feed;
 mod pulse;

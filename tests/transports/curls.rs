@@ -114,7 +114,10 @@ fn every_method_travels(make: Make) {
         assert_eq!(answer(&*transport, request).body, "ok");
 
         let sent = rude.requests().pop().unwrap();
-        assert!(sent.starts_with(&format!("{method} /")) && sent.ends_with(&format!("\r\n\r\n{body}")), "{sent}");
+        assert!(
+            sent.starts_with(&format!("{method} /")) && sent.ends_with(&format!("\r\n\r\n{body}")),
+            "{sent}"
+        );
         let says_zero = sent.to_ascii_lowercase().contains("content-length: 0\r\n");
         assert_eq!(says_zero, method == Method::POST, "{sent}");
         assert!(!sent.to_ascii_lowercase().contains("content-type"), "{sent}");
@@ -170,7 +173,9 @@ fn they_are_registered_and_their_examples_are_valid_but_for_the_files() {
     let registry = Registry::discover().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("leverframe.toml");
-    for name in ["curl", "curl_cli"].iter().filter(|name| **name != "curl" || cfg!(feature = "transport-curl")) {
+    for name in
+        ["curl", "curl_cli"].iter().filter(|name| **name != "curl" || cfg!(feature = "transport-curl"))
+    {
         let plugin = registry.find::<dyn Transport>(name).unwrap();
         std::fs::write(&file, plugin.example()).unwrap();
 

@@ -133,6 +133,21 @@ pub(crate) fn close_ends_what_is_running(make: Make) {
     assert_eq!(after.kind(), ErrorKind::Cancelled);
 }
 
+/// A connection that is kept for the next request goes with the transport.
+pub(crate) fn idle_connections_are_let_go(make: Make) {
+    let rude = Rude::start();
+    let kept =
+        || rude.arrange(Manner::SaysAndHangs(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello".to_vec()));
+    let (closed, dropped) = (default(make), default(make));
+    in_time(hello(&*closed, kept()));
+    in_time(hello(&*dropped, kept()));
+
+    in_time(closed.close()).unwrap();
+    drop(dropped);
+
+    assert!(rude.sees_clients_go(2), "a connection stays open");
+}
+
 pub(crate) fn a_body_outlives_its_transport(make: Make) {
     let nginx = Nginx::start();
     nginx.put("large", vec![b'x'; 2_000_000]);

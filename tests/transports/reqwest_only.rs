@@ -5,7 +5,9 @@ use std::{process::Command, sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 use leverframe::{
     ErrorKind,
-    backends::{http_client::HttpClientConfig, transport_reqwest::ReqwestTransport},
+    backends::{
+        clock_system::SystemClock, http_client::HttpClientConfig, layers, transport_reqwest::ReqwestTransport,
+    },
     config::Config,
     registry::Registry,
     testing::ManualClock,
@@ -107,6 +109,21 @@ fn plain_http_needs_no_platform_authorities() {
     assert!(another_environment("reqwest::answers::plain_http", &nowhere));
     assert!(another_environment("reqwest::answers::tls", &nowhere));
     assert!(another_environment("reqwest::trust::no_authority", &nowhere));
+}
+
+#[test]
+fn in_all_layers_a_peer_in_trouble_is_asked_four_times() {
+    let nginx = Nginx::start();
+    let inner = reqwest(&trusting(&nginx)).unwrap();
+    let (transport, counters) = layers::standard_with_counters(inner, Arc::new(SystemClock::new()));
+
+    let troubled = answer(&*transport, get(nginx.https("/status/503?sig=s3cret")));
+    let well = answer(&*transport, get(nginx.https("/files/hello")));
+
+    assert_eq!((troubled.status.as_u16(), &well.body[..]), (503, &b"hello"[..]));
+    assert_eq!(nginx.log().matches("/status/503").count(), 4);
+    let traffic = counters.read();
+    assert_eq!((traffic.requests, traffic.refused, traffic.answered), (2, 1, 1));
 }
 
 #[test]

@@ -63,6 +63,18 @@ pub(crate) fn certificate_for_another_host(make: Make) {
     is_distrust(&error, "certificate");
 }
 
+pub(crate) fn tls_1_2_and_1_3_and_nothing_older(make: Make) {
+    let nginx = Nginx::start();
+    let transport = make(&trusting(&nginx)).unwrap();
+
+    assert_eq!(answer(&*transport, get(nginx.https("/echo"))).line("tls"), "TLSv1.3");
+    assert_eq!(answer(&*transport, get(nginx.tls12("/echo"))).line("tls"), "TLSv1.2");
+    let error = failure(&*transport, get(nginx.tls11("/echo")));
+
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
+    assert!(!nginx.log().contains("/echo 200\nGET /echo 200\nGET"), "TLS 1.1 was spoken");
+}
+
 pub(crate) fn plain_peer_on_a_tls_uri(make: Make) {
     let nginx = Nginx::start();
 

@@ -15,14 +15,7 @@ mod exchange;
 mod failure;
 mod worker;
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    pin::pin,
-    sync::Arc,
-    task::Poll,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,9 +25,13 @@ use self::{
     exchange::{Head, Piece},
     worker::{Task, Worker},
 };
-use super::{clock_system::SystemClock, http_client::HttpClientConfig};
+use super::{
+    clock_system::SystemClock,
+    deadline::{late, unless_due},
+    http_client::HttpClientConfig,
+};
 use crate::{
-    Error, ErrorKind, Result, Retry, register_transport,
+    Error, ErrorKind, Result, register_transport,
     registry::{BuildContext, Plugin},
     traits::{Body, BoxFuture, Chunks, Clock, Request, Response, Transport, redacted},
 };
@@ -45,15 +42,15 @@ pub const NAME: &str = "reqwest";
 /// Sends requests from this process; see the [module](self).
 ///
 /// # Examples
-/// ```no_run
-/// use leverframe::{
-///     backends::{http_client::HttpClientConfig, transport_reqwest::ReqwestTransport},
-///     live::block_on,
-///     traits::{Request, Transport},
-/// };
-/// let transport = ReqwestTransport::open(&HttpClientConfig::default())?;
-/// let request = Request::get("https://flags.example.com/payments.tar.gz".parse().unwrap());
-/// let archive = block_on(async { transport.send(request).await?.body.read_all(5_000_000).await })?;
+/// ```
+/// use leverframe::{ErrorKind, live::block_on, traits::{Request, Transport}};
+/// use leverframe::backends::{http_client::HttpClientConfig, transport_reqwest::ReqwestTransport};
+/// let mut config = HttpClientConfig::default();
+/// config.connect_timeout_ms = 2_000;
+/// let transport = ReqwestTransport::open(&config)?;
+/// let request = Request::get("http://127.0.0.1:1/flags".parse().unwrap()); // nobody listens there
+/// let answer = block_on(async { transport.send(request).await?.body.read_all(5_000_000).await });
+/// assert_eq!(answer.unwrap_err().kind(), ErrorKind::Unavailable);
 /// # Ok::<(), leverframe::Error>(())
 /// ```
 pub struct ReqwestTransport {
@@ -176,27 +173,6 @@ impl Pieces {
         self.left = left;
         Ok(Some(chunk))
     }
-}
-
-/// Waits for `future`; `None` once the time is up. The time goes first, so that a peer that never pauses cannot
-/// stretch it.
-async fn unless_due<T>(
-    due: &mut BoxFuture<'static, ()>,
-    future: impl Future<Output = T> + Send,
-) -> Option<T> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match due.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => future.as_mut().poll(cx).map(Some),
-    })
-    .await
-}
-
-fn late(operation: &'static str, uri: &str, allowed: Duration) -> Error {
-    Error::new(ErrorKind::Timeout, operation)
-        .with("uri", uri)
-        .with("deadline_ms", allowed.as_millis())
-        .retry(Retry::Now)
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Transport>> {

@@ -32,7 +32,7 @@ pub const TOKEN: &str = "exd_read_good";
 /// | `/bearer` | 200 for [`TOKEN`], otherwise 401 |
 /// | `/status/N` | the status, for 401, 403, 404, 408, 429, 500, 502, 503, 504 |
 /// | `/status/N/later` | 429 or 503 with `Retry-After: 2` |
-/// | `/echo…` | lines `method`, `uri`, `protocol`, `host`, `authorization`, `cookie`, `user-agent`, `accept-encoding`, `client`, `requests` (so far on the connection) |
+/// | `/echo…` | lines `method`, `uri`, `protocol`, `host`, `authorization`, `cookie`, `user-agent`, `accept-encoding`, `client`, `tls`, `requests` (so far on the connection) |
 /// | `/redirect/same` | to `/echo/redirected` of the same listener |
 /// | `/redirect/N`, N of 1 to 6 | N redirects, then `/echo/redirected` |
 /// | `/redirect/loop` | to itself, for ever |
@@ -57,6 +57,8 @@ struct Ports {
     mutual: u16,
     expired: u16,
     misnamed: u16,
+    tls12: u16,
+    tls11: u16,
 }
 
 impl Nginx {
@@ -136,6 +138,16 @@ impl Nginx {
         format!("https://localhost:{}{path}", self.ports.misnamed)
     }
 
+    /// Where the listener that speaks TLS 1.2 only serves a path.
+    pub fn tls12(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.ports.tls12)
+    }
+
+    /// Where the listener that speaks TLS 1.1 only serves a path.
+    pub fn tls11(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.ports.tls11)
+    }
+
     /// The TLS listener spoken to without TLS.
     pub fn http_on_the_tls_port(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.ports.tls)
@@ -155,16 +167,16 @@ impl Nginx {
 impl Ports {
     /// All at once, so that they differ.
     fn pick() -> Self {
-        let taken: [TcpListener; 6] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-        let [plain, tls, second, mutual, expired, misnamed] =
+        let taken: [TcpListener; 8] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+        let [plain, tls, second, mutual, expired, misnamed, tls12, tls11] =
             taken.each_ref().map(|listener| listener.local_addr().unwrap().port());
-        Self { plain, tls, second, mutual, expired, misnamed }
+        Self { plain, tls, second, mutual, expired, misnamed, tls12, tls11 }
     }
 }
 
 fn configuration(dir: &Path, ports: Ports) -> String {
     let dir = dir.display();
-    let Ports { plain, tls, second, mutual, expired, misnamed } = ports;
+    let Ports { plain, tls, second, mutual, expired, misnamed, tls12, tls11 } = ports;
     let locations = locations(ports);
     let tls_server = |port: u16, certificate: &str, more: &str| {
         format!(
@@ -172,19 +184,27 @@ fn configuration(dir: &Path, ports: Ports) -> String {
                 listen 127.0.0.1:{port} ssl http2;
                 ssl_certificate {dir}/{certificate}.pem;
                 ssl_certificate_key {dir}/{certificate}.key;
-                ssl_protocols TLSv1.2 TLSv1.3;
                 {more}
                 {locations}
             }}\n"
         )
     };
+    let both = "ssl_protocols TLSv1.2 TLSv1.3;";
+    // OpenSSL counts TLS 1.1 as insecure and would not offer it at its usual level.
+    let obsolete = "ssl_protocols TLSv1.1; ssl_ciphers DEFAULT@SECLEVEL=0;";
     let servers = [
         format!("server {{ listen 127.0.0.1:{plain}; {locations} }}\n"),
-        tls_server(tls, "server", ""),
-        tls_server(second, "server", ""),
-        tls_server(mutual, "server", &format!("ssl_client_certificate {dir}/ca.pem; ssl_verify_client on;")),
-        tls_server(expired, "expired", ""),
-        tls_server(misnamed, "misnamed", ""),
+        tls_server(tls, "server", both),
+        tls_server(second, "server", both),
+        tls_server(
+            mutual,
+            "server",
+            &format!("{both} ssl_client_certificate {dir}/ca.pem; ssl_verify_client on;"),
+        ),
+        tls_server(expired, "expired", both),
+        tls_server(misnamed, "misnamed", both),
+        tls_server(tls12, "server", "ssl_protocols TLSv1.2;"),
+        tls_server(tls11, "server", obsolete),
     ]
     .concat();
     // One process in the foreground: there is no worker that could outlive it.
@@ -246,7 +266,7 @@ fn locations(ports: Ports) -> String {
         location /basic/ {{ alias files/; auth_basic "files"; auth_basic_user_file users; }}
         location = /bearer {{ if ($http_authorization != "Bearer {TOKEN}") {{ return 401; }} return 200 "known"; }}
         location /echo {{
-            return 200 "method: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nauthorization: $http_authorization\ncookie: $http_cookie\nuser-agent: $http_user_agent\naccept-encoding: $http_accept_encoding\nclient: $ssl_client_s_dn\nrequests: $connection_requests\n";
+            return 200 "method: $request_method\nuri: $request_uri\nprotocol: $server_protocol\nhost: $http_host\nauthorization: $http_authorization\ncookie: $http_cookie\nuser-agent: $http_user_agent\naccept-encoding: $http_accept_encoding\nclient: $ssl_client_s_dn\ntls: $ssl_protocol\nrequests: $connection_requests\n";
         }}
         {statuses}{later}{redirects}"#
     )

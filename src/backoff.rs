@@ -1,38 +1,42 @@
 //! How long to wait after failures: doubling with a ceiling, and jitter so that a fleet does not march in step.
+//!
+//! For whatever tries again: the refresh of a feed, and the retries of a request.
 
 use std::{
     hash::{BuildHasher, RandomState},
     time::Duration,
 };
 
-/// The first pause.
-const FIRST: Duration = Duration::from_secs(1);
-/// No pause is longer, whatever the number of failures.
-const CEILING: Duration = Duration::from_secs(60);
-
-/// Pauses that double from one second to sixty, each shortened by up to a half at random.
-#[derive(Debug, Default)]
-pub(super) struct Backoff {
+/// Pauses that double up to a ceiling, each shortened by up to a half at random.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    first: Duration,
+    ceiling: Duration,
     failures: u32,
-    // Seeded by the operating system once per feed, which is all the randomness that jitter needs.
+    // Seeded by the operating system once, which is all the randomness that jitter needs.
     random: RandomState,
 }
 
 impl Backoff {
+    /// Starts without failures.
+    pub(crate) fn new(first: Duration, ceiling: Duration) -> Self {
+        Self { first, ceiling, failures: 0, random: RandomState::new() }
+    }
+
     /// Forgets the failures.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Counts a failure.
-    pub(super) fn fail(&mut self) {
+    pub(crate) fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
     /// Returns the pause before the next attempt; `None` while nothing failed.
-    pub(super) fn pause(&self) -> Option<Duration> {
+    pub(crate) fn pause(&self) -> Option<Duration> {
         let doublings = self.failures.checked_sub(1)?.min(16);
-        let whole = (FIRST * 2_u32.pow(doublings)).min(CEILING);
+        let whole = self.first.saturating_mul(2_u32.pow(doublings)).min(self.ceiling);
         let share = self.random.hash_one(self.failures) % 1024;
         // At most half of it is taken off, so the cast cannot lose anything that matters.
         Some(whole - whole.mul_f64(share as f64 / 2048.0))
@@ -45,13 +49,14 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_ceiling_and_reset() {
-        let mut backoff = Backoff::default();
+        let ceiling = Duration::from_secs(60);
+        let mut backoff = Backoff::new(Duration::from_secs(1), ceiling);
         assert_eq!(backoff.pause(), None);
 
         for failures in 1..100_u32 {
             backoff.fail();
             let pause = backoff.pause().unwrap();
-            let whole = Duration::from_secs(1 << (failures - 1).min(6)).min(CEILING);
+            let whole = Duration::from_secs(1 << (failures - 1).min(6)).min(ceiling);
             assert!(pause <= whole && pause >= whole / 2, "{failures}: {pause:?}");
         }
 
