@@ -96,6 +96,18 @@ fn odd_heads_are_understood(make: Make) {
     assert!(!got.headers.contains_key("x-sum") && !got.headers.contains_key("link"));
 }
 
+/// What a stream of events needs.
+fn parts_arrive_as_they_are_sent(make: Make) {
+    let rude = Rude::start();
+    let text = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n";
+    let uri = rude.arrange(Manner::SaysAndHangs(text.to_vec()));
+    let transport = default(make);
+
+    let mut body = in_time(transport.send(get(uri))).unwrap().body;
+
+    assert_eq!(in_time(body.next()).unwrap().unwrap(), "data: 1\n\n");
+}
+
 fn every_method_travels(make: Make) {
     let rude = Rude::start();
     let transport = default(make);
@@ -129,7 +141,7 @@ macro_rules! both {
         both! {
             $module, $make, headers_that_may_be_credentials_stay_with_their_origin, closing_is_told_from_failing,
             unread_bodies_hold_the_peer_back, slowly_read_bodies_are_whole, odd_heads_are_understood,
-            every_method_travels
+            every_method_travels, parts_arrive_as_they_are_sent
         }
     };
     ($module:ident, $make:path, $($case:ident),+) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use curl::easy::{Easy2, Handler, HttpVersion, List, WriteError};
+use curl::easy::{Easy2, Handler, HttpVersion, List, SslVersion, WriteError};
 use http::{HeaderMap, Method, header};
 
 use super::Settings;
@@ -157,6 +157,7 @@ fn set(
     easy.follow_location(false)?;
     easy.http_09_allowed(false)?;
     easy.http_version(if config.http2 { HttpVersion::V2TLS } else { HttpVersion::V11 })?;
+    easy.ssl_min_max_version(SslVersion::Tlsv12, SslVersion::Default)?;
     easy.timeout(left.clamp(Duration::from_millis(1), LONGEST))?;
     easy.connect_timeout(Duration::from_millis(config.connect_timeout_ms))?;
     easy.tcp_keepalive(true)?;

@@ -13,6 +13,7 @@
 //!   at most five, without credentials on the way to another origin. What `~/.curlrc` itself adds to every request,
 //!   such as `user` or `header`, goes to every host, as it does when curl is called by hand; credentials for one host
 //!   belong in `~/.netrc`.
+//! - TLS versions are those of the program and of `~/.curlrc`; curl 8 and OpenSSL 3 offer nothing below 1.2.
 //! - With `ca_file`, the program is given a file with the platform's roots and those, for as long as it runs.
 //! - Compressed answers are decompressed here, so that it does not matter how the program was built.
 

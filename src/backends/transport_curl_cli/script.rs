@@ -76,6 +76,7 @@ impl Script {
         }
         if let Some(roots) = files.roots {
             self.set("cacert", roots.as_os_str().as_encoded_bytes())?;
+            self.set("proxy-cacert", roots.as_os_str().as_encoded_bytes())?;
         }
         if let Some((cert, key)) = &trust.client {
             // A colon would begin the password.
@@ -233,6 +234,18 @@ mod tests {
             "header = \"a: \\\"\\\\\\n\\r\\t\\v\\nurl = \\\"file:///etc/passwd\"\n"
         );
         assert!(script.set("header", b"a\0b").is_err());
+    }
+
+    #[test]
+    fn the_path_of_a_certificate_ends_where_it_ends() {
+        let config = HttpClientConfig::default();
+        let hop = Hop::first(Request::get("https://example.com/".parse().unwrap())).unwrap();
+        let trust = Trust { roots: None, client: Some(("/a:b\\c".into(), "/k:e".into())) };
+
+        let script = Script::write(&hop, &config, &trust, Files::default(), 1).unwrap();
+
+        let text = String::from_utf8_lossy(script.as_bytes()).into_owned();
+        assert!(text.contains("cert = \"/a\\\\:b\\\\\\\\c\"\nkey = \"/k:e\"\n"), "{text}");
     }
 
     #[test]

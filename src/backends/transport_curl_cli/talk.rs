@@ -122,7 +122,9 @@ impl Talk {
                 .with("uri", redacted(&self.hop.uri))
                 .hint("check permissions and free space of the folder for temporary files")
         };
-        let roots = self.settings.trust.roots.as_ref().filter(|_| self.hop.uri.scheme_str() == Some("https"));
+        let Settings { config, trust, .. } = &*self.settings;
+        let tls = self.hop.uri.scheme_str() == Some("https") || config.proxy.starts_with("https:");
+        let roots = trust.roots.as_ref().filter(|_| tls);
         let (mut scratch, mut roots_file, mut body_file) = (None, None, None);
         if roots.is_some() || !self.hop.body.is_empty() {
             let made = Scratch::make().map_err(wrap)?;
@@ -135,7 +137,7 @@ impl Talk {
         let left = self.deadline - SystemClock::new().now();
         let left_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).max(1);
         let files = Files { roots: roots_file.as_deref(), body: body_file.as_deref() };
-        let script = Script::write(&self.hop, &self.settings.config, &self.settings.trust, files, left_ms)?;
+        let script = Script::write(&self.hop, config, trust, files, left_ms)?;
         Ok((script, scratch))
     }
 
@@ -200,7 +202,7 @@ fn wait_for_the_last(heads: &mpsc::Receiver<Seen>) {
     let mut last = heads.recv();
     while matches!(last, Ok(Seen { asks_for_log_in: true })) {
         // Whether another follows cannot be known; it would have been written before this was called.
-        match heads.recv_timeout(Duration::from_millis(50)) {
+        match heads.recv_timeout(Duration::from_millis(200)) {
             Ok(next) => last = Ok(next),
             Err(_) => return,
         }
