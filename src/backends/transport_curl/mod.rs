@@ -46,7 +46,7 @@ pub const NAME: &str = "curl";
 /// use leverframe::{ErrorKind, backends::{http_client::HttpClientConfig, transport_curl::CurlTransport}};
 /// use leverframe::{live::block_on, traits::{Request, Transport}};
 /// let transport = CurlTransport::open(&HttpClientConfig::default())?;
-/// let error = block_on(transport.send(Request::get("file:/etc/hostname".parse().unwrap()))).unwrap_err();
+/// let error = block_on(transport.send(Request::get("ftp://127.0.0.1/flags".parse().unwrap()))).unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Unsupported);
 /// # Ok::<(), leverframe::Error>(())
 /// ```
