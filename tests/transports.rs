@@ -10,6 +10,10 @@ mod answers;
 mod ask;
 #[path = "transports/bounds.rs"]
 mod bounds;
+#[path = "transports/curl_cli_only.rs"]
+mod curl_cli_only;
+#[path = "transports/curls.rs"]
+mod curls;
 #[path = "transports/faults.rs"]
 mod faults;
 #[path = "transports/lifecycle.rs"]
@@ -95,3 +99,8 @@ macro_rules! suite {
 
 #[cfg(feature = "http-in-process")]
 suite!(reqwest, crate::ask::reqwest);
+
+#[cfg(feature = "transport-curl")]
+suite!(curl, crate::ask::curl);
+
+suite!(curl_cli, crate::ask::curl_cli);

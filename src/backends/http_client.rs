@@ -1,4 +1,12 @@
-//! What the settings of every transport that speaks HTTP hold.
+//! What every transport that speaks HTTP shares: the settings, and what is the same whoever does the talking.
+
+pub(crate) mod exchange;
+pub(crate) mod failure;
+mod gunzip;
+pub(crate) mod head;
+pub(crate) mod hop;
+mod location;
+pub(crate) mod trust;
 
 use std::path::PathBuf;
 

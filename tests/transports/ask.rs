@@ -35,6 +35,17 @@ pub(crate) fn reqwest(config: &HttpClientConfig) -> Result<Arc<dyn Transport>> {
     Ok(Arc::new(leverframe::backends::transport_reqwest::ReqwestTransport::open(config)?))
 }
 
+#[cfg(feature = "transport-curl")]
+pub(crate) fn curl(config: &HttpClientConfig) -> Result<Arc<dyn Transport>> {
+    Ok(Arc::new(leverframe::backends::transport_curl::CurlTransport::open(config)?))
+}
+
+/// With an empty home folder, so that the tester's own `~/.curlrc` changes nothing.
+pub(crate) fn curl_cli(config: &HttpClientConfig) -> Result<Arc<dyn Transport>> {
+    use leverframe::backends::transport_curl_cli::CurlCliTransport;
+    Ok(Arc::new(CurlCliTransport::open(config)?.with_home("/nonexistent")))
+}
+
 /// A transport with default settings.
 pub(crate) fn default(make: Make) -> Arc<dyn Transport> {
     make(&HttpClientConfig::default()).unwrap()
