@@ -62,7 +62,7 @@ impl FileConfig {
 }
 
 /// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

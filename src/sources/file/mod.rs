@@ -32,6 +32,7 @@ use std::{
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
+pub(in crate::sources) use self::config::decode;
 pub use self::{
     config::FileConfig,
     read::{ReadLimits, read_tree},
