@@ -21,9 +21,14 @@ mod tests {
 
     #[test]
     fn the_examples_of_the_standard_come_out() {
-        for (plain, coded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{3ff}~", "z79+")]
-        {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{3ff}~", "z79+"),
+        ] {
             assert_eq!(encode(plain.as_bytes()), coded);
         }
     }

@@ -20,6 +20,8 @@ use crate::{
 pub(super) struct HttpWire {
     transport: Arc<dyn Transport>,
     base: String,
+    /// Whether the greeting came from another URL than the configured one: only asking again tells which.
+    has_moved: bool,
     authorization: Option<HeaderValue>,
     deadline: Deadline,
     limit: u64,
@@ -35,7 +37,15 @@ impl HttpWire {
         limit: u64,
     ) -> Result<Self> {
         let authorization = authorization(place, auth)?;
-        Ok(Self { transport, base: place.base.clone(), authorization, deadline, limit, answer: None })
+        Ok(Self {
+            transport,
+            base: place.base.clone(),
+            has_moved: false,
+            authorization,
+            deadline,
+            limit,
+            answer: None,
+        })
     }
 
     async fn exchange(&mut self, request: Request, answer_type: &str) -> Result<Redirected> {
@@ -56,7 +66,8 @@ impl HttpWire {
             return Ok(Redirected::To(to.as_bytes().to_vec()));
         }
         check_status(&response, &shown)?;
-        let found = response.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let found =
+            response.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         if found.split(';').next().unwrap_or_default().trim() != answer_type {
             return Err(not_git("the answer is not of git's type").with("uri", shown));
         }
@@ -80,7 +91,11 @@ impl HttpWire {
             here.scheme_str().unwrap_or_default(),
             here.authority().map_or("", http::uri::Authority::as_str)
         );
-        let target = if to.starts_with('/') && !to.starts_with("//") { format!("{origin}{to}") } else { to.to_owned() };
+        let target = if to.starts_with('/') && !to.starts_with("//") {
+            format!("{origin}{to}")
+        } else {
+            to.to_owned()
+        };
         let base = target
             .strip_suffix(GREETING)
             .ok_or_else(|| refuse("its target is not a git repository; the server may want a log-in"))?;
@@ -88,6 +103,7 @@ impl HttpWire {
             return Err(refuse("it leads to another server"));
         }
         base.clone_into(&mut self.base);
+        self.has_moved = true;
         Ok(())
     }
 
@@ -130,8 +146,8 @@ impl Wire for HttpWire {
         }
     }
 
-    fn is_stateless(&self) -> bool {
-        true
+    fn may_skip_greeting(&self) -> bool {
+        !self.has_moved
     }
 }
 
@@ -144,7 +160,9 @@ const GREETING: &str = "/info/refs?service=git-upload-pack";
 const MOST_REDIRECTIONS: usize = 4;
 
 fn authorization(place: &HttpPlace, auth: Option<&UriAuth>) -> Result<Option<HeaderValue>> {
-    let basic = |user: &str, password: &str| format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes()));
+    let basic = |user: &str, password: &str| {
+        format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes()))
+    };
     let text = match (auth, &place.login) {
         (Some(UriAuth::Bearer(token)), _) => format!("Bearer {token}"),
         (Some(UriAuth::Basic { user, pass }), _) => basic(user, pass),
@@ -170,9 +188,11 @@ fn check_status(response: &Response, shown: &str) -> Result<()> {
             Retry::Never,
             "give a token that may read the repository; some servers take it only as the password of Basic, with any user",
         ),
-        StatusCode::FORBIDDEN => {
-            (ErrorKind::PermissionDenied, Retry::Never, "the credentials are known, but may not read the repository")
-        }
+        StatusCode::FORBIDDEN => (
+            ErrorKind::PermissionDenied,
+            Retry::Never,
+            "the credentials are known, but may not read the repository",
+        ),
         StatusCode::NOT_FOUND | StatusCode::GONE => (
             ErrorKind::NotFound,
             Retry::Never,
@@ -184,10 +204,15 @@ fn check_status(response: &Response, shown: &str) -> Result<()> {
         _ if status.is_server_error() => (ErrorKind::Unavailable, pause(response), "see the server's log"),
         _ => (ErrorKind::Invalid, Retry::Never, "check that the URI names a git repository"),
     };
-    Err(Error::new(kind, "ask the git server").with("uri", shown).with("status", status.as_u16()).retry(retry).hint(hint))
+    Err(Error::new(kind, "ask the git server")
+        .with("uri", shown)
+        .with("status", status.as_u16())
+        .retry(retry)
+        .hint(hint))
 }
 
 fn pause(response: &Response) -> Retry {
-    let seconds = response.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+    let seconds =
+        response.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
     seconds.map_or(Retry::Now, |s: u32| Retry::After(Duration::from_secs(u64::from(s))))
 }

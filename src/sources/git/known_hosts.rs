@@ -45,7 +45,8 @@ impl KnownHosts {
             let mut bytes = Vec::new();
             match File::open(file).and_then(|f| f.take(LARGEST_FILE).read_to_end(&mut bytes)) {
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound && configured.as_os_str().is_empty() => {}
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound && configured.as_os_str().is_empty() => {}
                 Err(error) => {
                     return Err(Error::from_io("read the known host keys", error)
                         .with("path", file.display())
@@ -131,7 +132,8 @@ impl<'l> Line<'l> {
         }
         let mut words = line.split_ascii_whitespace();
         let first = words.next()?;
-        let (marker, hosts) = if first.starts_with('@') { (Some(first), words.next()?) } else { (None, first) };
+        let (marker, hosts) =
+            if first.starts_with('@') { (Some(first), words.next()?) } else { (None, first) };
         Some(Self { marker, hosts, kind: words.next()?, key: words.next()? })
     }
 
@@ -207,9 +209,17 @@ fn is_hash_of(session: &Session, hashed: &str, name: &str) -> bool {
 }
 
 /// The error for a key that is not to be trusted.
-pub(super) fn distrust(verdict: Verdict, known: &KnownHosts, host: &str, port: u16, key: &[u8], digest: &[u8]) -> Error {
+pub(super) fn distrust(
+    verdict: Verdict,
+    known: &KnownHosts,
+    host: &str,
+    port: u16,
+    key: &[u8],
+    digest: &[u8],
+) -> Error {
     let fingerprint = base64::encode(digest);
-    let scan = if port == SSH { format!("ssh-keyscan {host}") } else { format!("ssh-keyscan -p {port} {host}") };
+    let scan =
+        if port == SSH { format!("ssh-keyscan {host}") } else { format!("ssh-keyscan -p {port} {host}") };
     let (reason, hint) = match verdict {
         Verdict::Changed => (
             "the host shows another key than the known one",
@@ -218,7 +228,9 @@ pub(super) fn distrust(verdict: Verdict, known: &KnownHosts, host: &str, port: u
         Verdict::Revoked => ("the host's key is marked as revoked", "ask who runs the host".to_owned()),
         Verdict::Unknown | Verdict::Known => (
             "the host's key is not known",
-            format!("compare the fingerprint with the one that the host's owner publishes, then add what `{scan}` prints to the file"),
+            format!(
+                "compare the fingerprint with the one that the host's owner publishes, then add what `{scan}` prints to the file"
+            ),
         ),
     };
     Error::new(ErrorKind::PermissionDenied, "trust the ssh server")
@@ -253,8 +265,12 @@ mod tests {
 
     #[test]
     fn plain_names_ports_patterns_and_negations_are_understood() {
-        let text = ["# a comment\n", &line("git.example.com,10.0.0.1", ED, 1), &line("[git.example.com]:2222", ED, 2)]
-            .concat();
+        let text = [
+            "# a comment\n",
+            &line("git.example.com,10.0.0.1", ED, 1),
+            &line("[git.example.com]:2222", ED, 2),
+        ]
+        .concat();
         assert_eq!(verdict(&text, "git.example.com", 22, ED, 1), Verdict::Known);
         assert_eq!(verdict(&text, "10.0.0.1", 22, ED, 1), Verdict::Known);
         assert_eq!(verdict(&text, "git.example.com", 22, ED, 2), Verdict::Changed);
@@ -290,8 +306,10 @@ mod tests {
         assert_eq!(verdict(&line("|1|x|y", ED, 1), "h", 22, ED, 1), Verdict::Unknown);
     }
 
-    const HASHED: [&str; 2] =
-        ["|1|Ehau/DbUSiQnmdeLzsDon+7ba4w=|G/5oCzldNBCMlTj6XbdJeviEpw0=", "|1|afGlPFfca917bawJIioEY2hxs68=|Yp4YAFVKn/dFsTKmNyeyOL+5Fd0="];
+    const HASHED: [&str; 2] = [
+        "|1|Ehau/DbUSiQnmdeLzsDon+7ba4w=|G/5oCzldNBCMlTj6XbdJeviEpw0=",
+        "|1|afGlPFfca917bawJIioEY2hxs68=|Yp4YAFVKn/dFsTKmNyeyOL+5Fd0=",
+    ];
 
     #[test]
     fn revoked_keys_are_refused_and_authorities_trust_no_key() {

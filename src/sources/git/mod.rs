@@ -168,7 +168,9 @@ impl GitSource {
             (memory.known.clone(), memory.greeted.clone())
         };
         let is_current = last.as_ref().is_some_and(|known| since == Some(&known.revision));
-        if is_current && last.as_ref().is_some_and(|known| self.place.selector == Selector::Commit(known.commit)) {
+        if is_current
+            && last.as_ref().is_some_and(|known| self.place.selector == Selector::Commit(known.commit))
+        {
             return Ok(Load::Unchanged);
         }
         let brought = match &self.place.carrier {
@@ -176,7 +178,9 @@ impl GitSource {
                 let known = last.as_ref().filter(|_| is_current);
                 local::load(&self.place, path, &self.config.limits(), known)?
             }
-            Carrier::Http(_) | Carrier::Ssh(_) => self.fetch(last.as_ref(), is_current, greeted, deadline).await?,
+            Carrier::Http(_) | Carrier::Ssh(_) => {
+                self.fetch(last.as_ref(), is_current, greeted, deadline).await?
+            }
         };
         let Some((commit, revision, tree)) = brought else { return Ok(Load::Unchanged) };
         self.memory().known = Some(Known { commit, revision: revision.clone() });
@@ -212,7 +216,9 @@ impl GitSource {
                 let auth = self.auth.as_ref();
                 Ok(Box::new(HttpWire::new(Arc::clone(transport), http, auth, deadline.clone(), limit)?))
             }
-            Carrier::File(_) => Err(Error::new(ErrorKind::Unsupported, "fetch from a repository of this machine")),
+            Carrier::File(_) => {
+                Err(Error::new(ErrorKind::Unsupported, "fetch from a repository of this machine"))
+            }
         }
     }
 

@@ -48,7 +48,8 @@ impl PackFile {
 }
 
 fn keep_failed(error: io::Error) -> Error {
-    Error::from_io("keep what was fetched", error).hint("check the space and the rights in `source.git.work_dir`")
+    Error::from_io("keep what was fetched", error)
+        .hint("check the space and the rights in `source.git.work_dir`")
 }
 
 pub(super) fn damaged(reason: impl std::fmt::Display) -> Error {
@@ -148,15 +149,18 @@ impl Meter {
                 .hint("keep flags in a repository of their own"));
         }
         self.head.clear();
-        self.state =
-            if self.objects_left == 0 { State::Trailer { left: CHECKSUM } } else { State::Head };
+        self.state = if self.objects_left == 0 { State::Trailer { left: CHECKSUM } } else { State::Head };
         Ok(())
     }
 
     /// Reads the head of an object, once it is all there: kind and size, and for a delta what it starts from.
     fn head(&mut self) -> Result<Option<Object>> {
         let Some(end) = self.head.iter().position(|b| b & 0x80 == 0) else {
-            return if self.head.len() < LONGEST_NUMBER { Ok(None) } else { Err(damaged("a size is too long")) };
+            return if self.head.len() < LONGEST_NUMBER {
+                Ok(None)
+            } else {
+                Err(damaged("a size is too long"))
+            };
         };
         let kind = self.head[0] >> 4 & 7;
         let rest = &self.head[end + 1..];
@@ -187,8 +191,7 @@ impl Meter {
 
     fn next(&mut self) {
         self.objects_left -= 1;
-        self.state =
-            if self.objects_left == 0 { State::Trailer { left: CHECKSUM } } else { State::Head };
+        self.state = if self.objects_left == 0 { State::Trailer { left: CHECKSUM } } else { State::Head };
     }
 }
 
@@ -212,9 +215,16 @@ impl Object {
 }
 
 /// Inflates into nothing; returns how much was read, and whether that was the object's end.
-fn inflate(with: &mut Decompress, bytes: &[u8], object: &mut Object, sink: &mut [u8]) -> Result<(usize, bool)> {
+fn inflate(
+    with: &mut Decompress,
+    bytes: &[u8],
+    object: &mut Object,
+    sink: &mut [u8],
+) -> Result<(usize, bool)> {
     let (read, made) = (with.total_in(), with.total_out());
-    let status = with.decompress(bytes, sink, FlushDecompress::None).map_err(|_| damaged("an object is not deflated"))?;
+    let status = with
+        .decompress(bytes, sink, FlushDecompress::None)
+        .map_err(|_| damaged("an object is not deflated"))?;
     let (read, made) = ((with.total_in() - read) as usize, (with.total_out() - made) as usize);
     object.seen += made as u64;
     if object.seen > object.size {

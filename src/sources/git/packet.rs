@@ -106,7 +106,10 @@ pub(super) mod tests {
     use crate::live::block_on;
 
     /// Brings what a server said, in pieces of a size.
-    pub(in crate::sources::git) struct Said(pub(in crate::sources::git) Bytes, pub(in crate::sources::git) usize);
+    pub(in crate::sources::git) struct Said(
+        pub(in crate::sources::git) Bytes,
+        pub(in crate::sources::git) usize,
+    );
 
     #[async_trait]
     impl Wire for Said {
@@ -123,7 +126,7 @@ pub(super) mod tests {
             Ok(Some(piece).filter(|p| !p.is_empty()))
         }
 
-        fn is_stateless(&self) -> bool {
+        fn may_skip_greeting(&self) -> bool {
             true
         }
     }

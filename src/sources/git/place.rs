@@ -61,10 +61,10 @@ pub(super) enum Selector {
 impl Place {
     /// Reads `git+SCHEME://…#ref:subdir`.
     pub(super) fn of_uri(uri: &str) -> Result<Self> {
-        let (scheme, rest) = uri
-            .strip_prefix("git+")
-            .and_then(|rest| rest.split_once("://"))
-            .ok_or_else(|| refuse("git", "it does not begin with `git+ssh://`, `git+https://` or `git+file://`"))?;
+        let (scheme, rest) =
+            uri.strip_prefix("git+").and_then(|rest| rest.split_once("://")).ok_or_else(|| {
+                refuse("git", "it does not begin with `git+ssh://`, `git+https://` or `git+file://`")
+            })?;
         let refuse = |reason: &str| refuse(scheme, reason);
         let (location, fragment) = rest.split_once('#').unwrap_or((rest, ""));
         if location.contains('?') {
@@ -77,7 +77,9 @@ impl Place {
         };
         // Else the rest of a password that holds an unescaped slash would pass for a path, and be shown as one.
         if login.is_none() && location.contains('@') {
-            return Err(refuse("it has an `@` behind the host; in a path write `%40`, in a password `%2F` for a slash"));
+            return Err(refuse(
+                "it has an `@` behind the host; in a path write `%40`, in a password `%2F` for a slash",
+            ));
         }
         let path_text = decode(path)
             .filter(|p| !p.contains(char::is_control))
@@ -91,7 +93,9 @@ impl Place {
             }
             "file" => Carrier::File(PathBuf::from(&path_text)),
             "ssh" => Carrier::Ssh(ssh(login, host, &path_text).map_err(|reason| refuse(reason))?),
-            "https" | "http" => Carrier::Http(http(scheme, login, host, path).map_err(|reason| refuse(reason))?),
+            "https" | "http" => {
+                Carrier::Http(http(scheme, login, host, path).map_err(|reason| refuse(reason))?)
+            }
             _ => return Err(refuse("its scheme is none of `git+ssh`, `git+https` and `git+file`")),
         };
         let fragment = decode(fragment).ok_or_else(|| refuse("its fragment is wrongly escaped"))?;
@@ -201,7 +205,9 @@ fn ssh(login: Option<&str>, host: &str, path: &str) -> Result<SshPlace, &'static
 fn split_port(host: &str) -> Result<(&str, Option<u16>), &'static str> {
     match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => {
-            let port = port.parse().map_err(|_| "its port is not a number; a path follows the host after a slash")?;
+            let port = port
+                .parse()
+                .map_err(|_| "its port is not a number; a path follows the host after a slash")?;
             Ok((name, Some(port)))
         }
         _ => Ok((host, None)),
@@ -276,8 +282,13 @@ mod tests {
 
     #[test]
     fn ssh_places_have_user_host_port_and_path() {
-        let Carrier::Ssh(ssh) = place("git+ssh://deploy@Git.Example.com:2222/srv/x.git").carrier else { panic!() };
-        assert_eq!((&*ssh.user, &*ssh.host, ssh.port, &*ssh.path), ("deploy", "git.example.com", 2222, "/srv/x.git"));
+        let Carrier::Ssh(ssh) = place("git+ssh://deploy@Git.Example.com:2222/srv/x.git").carrier else {
+            panic!()
+        };
+        assert_eq!(
+            (&*ssh.user, &*ssh.host, ssh.port, &*ssh.path),
+            ("deploy", "git.example.com", 2222, "/srv/x.git")
+        );
         let Carrier::Ssh(ssh) = place("git+ssh://[::1]/~me/x.git").carrier else { panic!() };
         assert_eq!((&*ssh.user, &*ssh.host, ssh.port, &*ssh.path), ("git", "::1", 22, "~me/x.git"));
     }

@@ -49,7 +49,7 @@ impl Session {
     /// Begins a conversation, with what an earlier greeting told where that is enough.
     pub(super) async fn begin(mut wire: Box<dyn Wire>, limit: u64, known: Option<Dialect>) -> Result<Self> {
         let mut packets = Packets::new(limit);
-        let dialect = match known.filter(|_| wire.is_stateless()) {
+        let dialect = match known.filter(|_| wire.may_skip_greeting()) {
             Some(dialect) => dialect,
             None => {
                 wire.greet().await?;
@@ -62,9 +62,20 @@ impl Session {
     /// What a later conversation with the same server may begin with.
     pub(super) fn dialect(&self) -> Option<Dialect> {
         match &self.dialect {
+            dialect @ Dialect::Second { .. } if self.wire.may_skip_greeting() => Some(dialect.clone()),
             // The refs of the first version are part of the greeting: they must be asked for each time.
-            Dialect::First { .. } => None,
-            dialect @ Dialect::Second { .. } => Some(dialect.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether the server hands out this object when asked for it by its name alone.
+    pub(super) fn gives(&self, id: Oid) -> bool {
+        match &self.dialect {
+            Dialect::Second { .. } => true,
+            Dialect::First { capabilities, refs } => {
+                let any = ["allow-any-sha1-in-want", "allow-reachable-sha1-in-want"];
+                refs.iter().any(|r| r.id == id) || capabilities.split(' ').any(|c| any.contains(&c))
+            }
         }
     }
 
@@ -223,7 +234,9 @@ fn text(data: &Bytes) -> Result<String> {
 async fn greeting(wire: &mut dyn Wire, packets: &mut Packets) -> Result<Dialect> {
     let mut first = match line(wire, packets).await? {
         Line::Text(text) => text,
-        Line::Mark(Packet::Flush) => return Ok(Dialect::First { capabilities: String::new(), refs: Vec::new() }),
+        Line::Mark(Packet::Flush) => {
+            return Ok(Dialect::First { capabilities: String::new(), refs: Vec::new() });
+        }
         Line::Mark(_) => return Err(not_git("the server says nothing")),
     };
     if first.starts_with("# service=") {

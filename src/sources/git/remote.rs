@@ -49,9 +49,13 @@ impl Remote<'_> {
         {
             return Ok((None, session.dialect()));
         }
-        let found = match target {
-            Some(target) => self.bring(&mut session, &target).await?,
-            None => self.search(&mut session).await?,
+        let found = match &target {
+            Some(target) if session.gives(target.want) => self.bring(&mut session, target.want).await?,
+            // A server of the first version gives out tips only; what lies behind them comes with their history.
+            Some(target) => self.search(&mut session, &target.want.to_string()).await?,
+            None => {
+                self.search(&mut session, &self.place.selector.abbreviation().unwrap_or_default()).await?
+            }
         };
         Ok((Some(found), session.dialect()))
     }
@@ -61,7 +65,10 @@ impl Remote<'_> {
         let selector = &self.place.selector;
         if let Selector::Commit(id) = selector {
             // It may be an annotated tag's name; what it leads to is seen when it is there.
-            return Ok(Some(Target { want: *id, commit: self.last.map(|last| last.commit).filter(|c| c == id) }));
+            return Ok(Some(Target {
+                want: *id,
+                commit: self.last.map(|last| last.commit).filter(|c| c == id),
+            }));
         }
         let candidates = selector.candidates();
         let refs = session.refs(&candidates).await?;
@@ -75,39 +82,33 @@ impl Remote<'_> {
             return Err(missing(self.place, all.iter().map(|r| r.name.as_str())));
         };
         // A commit never changes: the one that was found once is the one that is meant.
-        Ok(self.last.map(|last| last.commit).filter(|c| c.to_string().starts_with(&abbreviation)).map(|commit| Target {
-            want: commit,
-            commit: Some(commit),
-        }))
+        Ok(self
+            .last
+            .map(|last| last.commit)
+            .filter(|c| c.to_string().starts_with(&abbreviation))
+            .map(|commit| Target { want: commit, commit: Some(commit) }))
     }
 
-    async fn bring(&self, session: &mut Session, target: &Target) -> Result<(Oid, Revision, Tree)> {
+    async fn bring(&self, session: &mut Session, want: Oid) -> Result<(Oid, Revision, Tree)> {
         let scratch = Scratch::new(&self.config.work_dir)?;
-        let mut pack = self.pack(&scratch, "newest.pack")?;
-        let fetched = session.fetch(&[target.want], true, &mut pack).await;
-        let is_pinned = target.commit.is_none() || matches!(self.place.selector, Selector::Commit(_));
-        let repository = match fetched {
-            Ok(()) => open_pack(&scratch, &pack, self.deadline)?,
-            Err(error) if error.kind() == ErrorKind::NotFound && is_pinned => {
-                return Err(error.with("uri", self.place).with("commit", target.want).hint(
-                    "check the commit's name; a server that speaks only the first version of the protocol gives out \
-                     tips of branches and tags alone: name one of these, or let it accept the variable GIT_PROTOCOL",
-                ));
-            }
-            Err(error) => return Err(error),
-        };
-        self.read(&repository, target.want)
+        let mut pack = self.pack(&scratch)?;
+        session.fetch(&[want], true, &mut pack).await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => error
+                .with("object", want)
+                .hint("check the commit's name; the server may also have dropped it since it was asked for its refs"),
+            _ => error,
+        })?;
+        self.read(&open_pack(&scratch, &pack, self.deadline)?, want)
     }
 
-    /// Looks through the history of all branches and tags for the beginning of a commit's name.
-    async fn search(&self, session: &mut Session) -> Result<(Oid, Revision, Tree)> {
-        let abbreviation = self.place.selector.abbreviation().unwrap_or_default();
+    /// Looks through the branches, the tags and their history for the beginning of a commit's name.
+    async fn search(&self, session: &mut Session, beginning: &str) -> Result<(Oid, Revision, Tree)> {
         let refs = session.refs(&everything()).await?;
-        let is_tip = |r: &&Ref| r.commit().to_string().starts_with(&abbreviation);
-        let mut tips: Vec<&Ref> = refs.iter().filter(is_tip).collect();
+        let mut tips: Vec<&Ref> =
+            refs.iter().filter(|r| r.commit().to_string().starts_with(beginning)).collect();
         tips.dedup_by_key(|r| r.commit());
         if let [tip] = tips[..] {
-            return self.bring(session, &Target { want: tip.id, commit: Some(tip.commit()) }).await;
+            return self.bring(session, tip.id).await;
         }
         let mut wants: Vec<Oid> = refs
             .iter()
@@ -121,15 +122,15 @@ impl Remote<'_> {
             return Err(no_such_ref());
         }
         let scratch = Scratch::new(&self.config.work_dir)?;
-        let mut pack = self.pack(&scratch, "history.pack")?;
+        let mut pack = self.pack(&scratch)?;
         session.fetch(&wants, false, &mut pack).await?;
         let repository = open_pack(&scratch, &pack, self.deadline)?;
-        let commit = commit_named(&repository, &abbreviation)?.ok_or_else(no_such_ref)?;
+        let commit = commit_named(&repository, beginning)?.ok_or_else(no_such_ref)?;
         self.read(&repository, commit)
     }
 
-    fn pack(&self, scratch: &Scratch, name: &str) -> Result<PackFile> {
-        PackFile::create(&scratch.path().join(name), self.config.max_fetch_bytes)
+    fn pack(&self, scratch: &Scratch) -> Result<PackFile> {
+        PackFile::create(&scratch.path().join("received"), self.config.max_fetch_bytes)
     }
 
     fn read(&self, repository: &git2::Repository, id: Oid) -> Result<(Oid, Revision, Tree)> {

@@ -14,14 +14,17 @@ pub(super) struct Known {
 
 /// The ref that a place names is none of `names`.
 pub(super) fn missing<'n>(place: &Place, names: impl Iterator<Item = &'n str>) -> Error {
-    let mut short: Vec<&str> =
-        names.filter_map(|n| n.strip_prefix("refs/heads/").or_else(|| n.strip_prefix("refs/tags/"))).collect();
+    let mut short: Vec<&str> = names
+        .filter_map(|n| n.strip_prefix("refs/heads/").or_else(|| n.strip_prefix("refs/tags/")))
+        .collect();
     short.sort_unstable();
     short.dedup();
     let asked = place.selector.to_string();
     let hint = match &place.selector {
         _ if short.is_empty() => "the repository has no branch yet; push a commit to it".to_owned(),
-        Selector::Head => "its HEAD leads to a branch that does not exist; name one in the URI, as in `#main`".to_owned(),
+        Selector::Head => {
+            "its HEAD leads to a branch that does not exist; name one in the URI, as in `#main`".to_owned()
+        }
         _ => did_you_mean(&asked, short.iter().copied())
             .unwrap_or_else(|| "name a branch, a tag or a commit behind `#` in the URI".to_owned()),
     };

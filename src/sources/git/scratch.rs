@@ -61,3 +61,30 @@ fn builder() -> DirBuilder {
 fn builder() -> DirBuilder {
     DirBuilder::new()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ErrorKind;
+
+    #[test]
+    fn only_its_owner_enters_it_and_it_goes_with_its_handle() {
+        let parent = tempfile::tempdir().unwrap();
+
+        let scratch = Scratch::new(parent.path()).unwrap();
+        let path = scratch.path().to_owned();
+        fs::write(path.join("x"), "").unwrap();
+
+        #[cfg(unix)]
+        assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap()) & 0o777, 0o700);
+        drop(scratch);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_parent_that_is_not_there_is_said_to_be() {
+        let error = Scratch::new(Path::new("/does/not/exist")).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.hint_text().unwrap().contains("work_dir"));
+    }
+}

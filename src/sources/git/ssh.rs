@@ -56,7 +56,12 @@ pub(super) struct Running(Arc<AtomicUsize>);
 
 impl SshWire {
     /// Starts the thread; it does nothing yet.
-    pub(super) fn start(place: &SshPlace, config: &GitConfig, running: &Running, deadline: Deadline) -> Result<Self> {
+    pub(super) fn start(
+        place: &SshPlace,
+        config: &GitConfig,
+        running: &Running,
+        deadline: Deadline,
+    ) -> Result<Self> {
         let one = running.enter()?;
         let (asks, asked) = mpsc::channel();
         let answers = Arc::new(Mailbox::default());
@@ -98,7 +103,7 @@ impl Wire for SshWire {
         self.ask(Ask::Receive).await
     }
 
-    fn is_stateless(&self) -> bool {
+    fn may_skip_greeting(&self) -> bool {
         false
     }
 }
@@ -137,7 +142,9 @@ impl Running {
             return Err(Error::new(ErrorKind::Unavailable, "start a thread for ssh")
                 .with("running", MOST_THREADS)
                 .retry(Retry::Now)
-                .hint("earlier loads still wait for the name look-up or for the ssh agent; see why these hang"));
+                .hint(
+                    "earlier loads still wait for the name look-up or for the ssh agent; see why these hang",
+                ));
         }
         Ok(one)
     }
@@ -220,13 +227,16 @@ impl Worker {
     }
 
     fn connected(&mut self) -> Result<&mut Connection> {
-        self.connection.as_mut().ok_or_else(|| Error::new(ErrorKind::Unavailable, "use a connection that never was"))
+        self.connection
+            .as_mut()
+            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "use a connection that never was"))
     }
 
     fn receive(&mut self) -> Answer {
         let connection = self.connected()?;
         let mut chunk = vec![0; CHUNK];
-        let length = connection.channel.read(&mut chunk).map_err(|e| failed("read from the ssh server", e))?;
+        let length =
+            connection.channel.read(&mut chunk).map_err(|e| failed("read from the ssh server", e))?;
         if length == 0 {
             return connection.end().map(|()| None);
         }

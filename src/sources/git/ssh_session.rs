@@ -28,7 +28,12 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Greets the server, checks who it is, says who we are, and starts git's server program.
-    pub(super) fn open(socket: TcpStream, place: &SshPlace, config: &GitConfig, timeout_ms: u32) -> Result<Self> {
+    pub(super) fn open(
+        socket: TcpStream,
+        place: &SshPlace,
+        config: &GitConfig,
+        timeout_ms: u32,
+    ) -> Result<Self> {
         let about = |error: Error| error.with("host", &place.host).with("port", place.port);
         let mut session = Session::new().map_err(|e| about(library("make an ssh session", e)))?;
         session.set_timeout(timeout_ms);
@@ -66,8 +71,9 @@ impl Connection {
         };
         Err(match self.channel.exit_status() {
             // The program and the hosting services give one status for all that they will not serve.
-            Ok(status) if status != 0 => error(ErrorKind::NotFound)
-                .hint("check the path, and that the key may read the repository"),
+            Ok(status) if status != 0 => {
+                error(ErrorKind::NotFound).hint("check the path, and that the key may read the repository")
+            }
             _ => error(ErrorKind::Unavailable).retry(Retry::Now),
         })
     }
@@ -99,7 +105,10 @@ fn check_host(session: &Session, known: &KnownHosts, place: &SshPlace) -> Result
     let SshPlace { host, port, .. } = place;
     let (key, digest) = match (session.host_key(), session.host_key_hash(HashType::Sha256)) {
         (Some((key, _)), Some(digest)) => (key, digest),
-        _ => return Err(Error::new(ErrorKind::PermissionDenied, "trust the ssh server").with("reason", "it shows no key")),
+        _ => {
+            return Err(Error::new(ErrorKind::PermissionDenied, "trust the ssh server")
+                .with("reason", "it shows no key"));
+        }
     };
     match known.check(session, host, *port, key) {
         Verdict::Known => Ok(()),
@@ -180,7 +189,8 @@ fn quoted(path: &str) -> String {
 
 /// A read or write failed; libssh2 puts its own errors into those of the standard library.
 pub(super) fn failed(operation: &'static str, error: io::Error) -> Error {
-    let kind = if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Unavailable };
+    let kind =
+        if error.kind() == io::ErrorKind::TimedOut { ErrorKind::Timeout } else { ErrorKind::Unavailable };
     Error::new(kind, operation).source(error).retry(Retry::Now)
 }
 
@@ -198,7 +208,10 @@ fn describe(error: &ssh2::Error) -> io::Error {
 }
 
 fn is_gone(error: &ssh2::Error) -> bool {
-    matches!(error.code(), ErrorCode::Session(SOCKET_SEND | TIMEOUT | SOCKET_DISCONNECT | SOCKET_TIMEOUT | SOCKET_RECV))
+    matches!(
+        error.code(),
+        ErrorCode::Session(SOCKET_SEND | TIMEOUT | SOCKET_DISCONNECT | SOCKET_TIMEOUT | SOCKET_RECV)
+    )
 }
 
 /// No private key is larger.

@@ -32,7 +32,11 @@ pub(super) fn open_pack(scratch: &Scratch, pack: &PackFile, deadline: &Deadline)
         Ok(())
     };
     index().map_err(|error| {
-        if deadline.has_passed() { super::too_late() } else { damaged("the objects do not fit together").source(error) }
+        if deadline.has_passed() {
+            super::too_late()
+        } else {
+            damaged("the objects do not fit together").source(error)
+        }
     })?;
     let path = objects.to_str().ok_or_else(|| {
         Error::new(ErrorKind::Config, "keep what was fetched")
@@ -63,10 +67,12 @@ pub(super) fn commit_behind(repository: &Repository, id: Oid) -> Result<Oid> {
 pub(super) fn commit_named(repository: &Repository, abbreviation: &str) -> Result<Option<Oid>> {
     match repository.find_commit_by_prefix(abbreviation) {
         Ok(commit) => Ok(Some(commit.id())),
-        Err(error) if error.code() == git2::ErrorCode::Ambiguous => Err(Error::new(ErrorKind::Invalid, "find the commit")
-            .with("abbreviation", abbreviation)
-            .with("reason", "several commits begin so")
-            .hint("write more digits of the commit's name")),
+        Err(error) if error.code() == git2::ErrorCode::Ambiguous => {
+            Err(Error::new(ErrorKind::Invalid, "find the commit")
+                .with("abbreviation", abbreviation)
+                .with("reason", "several commits begin so")
+                .hint("write more digits of the commit's name"))
+        }
         Err(_) => Ok(None),
     }
 }
@@ -81,7 +87,8 @@ pub(super) fn read_commit(
     let read = || -> Result<Option<(Revision, Tree)>, git2::Error> {
         let mut tree = repository.find_commit(commit)?.tree()?;
         for part in place.subdir.split('/').filter(|part| !part.is_empty()) {
-            let Some(id) = tree.get_name(part).filter(|e| e.kind() == Some(ObjectType::Tree)).map(|e| e.id()) else {
+            let Some(id) = tree.get_name(part).filter(|e| e.kind() == Some(ObjectType::Tree)).map(|e| e.id())
+            else {
                 return Ok(None);
             };
             tree = repository.find_tree(id)?;
@@ -107,12 +114,18 @@ pub(super) fn read_commit(
 }
 
 /// Reads a folder as the `file` source reads a directory.
-fn read_tree(repository: &Repository, root: &git2::Tree<'_>, limits: &ReadLimits) -> Result<Tree, git2::Error> {
+fn read_tree(
+    repository: &Repository,
+    root: &git2::Tree<'_>,
+    limits: &ReadLimits,
+) -> Result<Tree, git2::Error> {
     let odb = repository.odb()?;
     let mut reader = Reader { odb: &odb, limits, tree: Tree::new(), entries: 0, bytes: 0 };
     reader.list("", root)?;
     for folder in &limits.folders {
-        let Some(entry) = root.get_name(folder).filter(|e| e.kind() == Some(ObjectType::Tree)) else { continue };
+        let Some(entry) = root.get_name(folder).filter(|e| e.kind() == Some(ObjectType::Tree)) else {
+            continue;
+        };
         reader.list(folder, &repository.find_tree(entry.id())?)?;
     }
     Ok(reader.tree)

@@ -22,8 +22,8 @@ pub(super) trait Wire: Send {
     /// Brings the next bytes; `None` at the end.
     async fn receive(&mut self) -> Result<Option<Bytes>>;
 
-    /// Whether each request stands for itself, so that a greeting known from before need not be asked for again.
-    fn is_stateless(&self) -> bool;
+    /// Whether a greeting that was heard before still serves, so that it need not be asked for again.
+    fn may_skip_greeting(&self) -> bool;
 }
 
 /// The time by which a load must have ended.
