@@ -92,15 +92,13 @@ impl Place {
                 return Err(refuse("it names another host; write three slashes"));
             }
             "file" => Carrier::File(PathBuf::from(&path_text)),
-            "ssh" => Carrier::Ssh(ssh(login, host, &path_text).map_err(|reason| refuse(reason))?),
-            "https" | "http" => {
-                Carrier::Http(http(scheme, login, host, path).map_err(|reason| refuse(reason))?)
-            }
+            "ssh" => Carrier::Ssh(ssh(login, host, &path_text).map_err(&refuse)?),
+            "https" | "http" => Carrier::Http(http(scheme, login, host, path).map_err(&refuse)?),
             _ => return Err(refuse("its scheme is none of `git+ssh`, `git+https` and `git+file`")),
         };
         let fragment = decode(fragment).ok_or_else(|| refuse("its fragment is wrongly escaped"))?;
         let (reference, subdir) = fragment.split_once(':').unwrap_or((&fragment, ""));
-        let selector = Selector::parse(reference).map_err(|reason| refuse(reason))?;
+        let selector = Selector::parse(reference).map_err(&refuse)?;
         let subdir = subdir.trim_matches('/').to_owned();
         if !subdir.is_empty() && subdir.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(refuse("its folder holds an empty part, `.` or `..`"));

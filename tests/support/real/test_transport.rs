@@ -34,6 +34,7 @@ impl TestTransport {
     }
 
     /// How many bytes of bodies arrived in all.
+    #[allow(dead_code, reason = "only some test binaries look at it")]
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
