@@ -3,4 +3,6 @@
 pub mod file;
 #[cfg(feature = "source-ftps")]
 pub mod ftps;
+#[cfg(feature = "source-git")]
+pub mod git;
 pub mod https;
