@@ -81,7 +81,7 @@ macro_rules! suite {
                 without_a_runtime, many_at_once, dropping_the_body_ends_the_exchange,
                 dropping_the_future_ends_the_exchange, close_ends_what_is_running, idle_connections_are_let_go, a_body_outlives_its_transport,
             ];
-            proxies: [plain_requests, tunnels, password_in_the_proxy_url, refusing_proxy, absent_proxy];
+            proxies: [plain_requests, tunnels, socks5, password_in_the_proxy_url, refusing_proxy, absent_proxy];
             redirects: [
                 five_are_followed, six_are_not, loops_end, the_same_origin_keeps_credentials,
                 another_port_loses_credentials, another_host_loses_credentials, never_from_tls_to_plain,

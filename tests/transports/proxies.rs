@@ -34,6 +34,18 @@ pub(crate) fn tunnels(make: Make) {
     assert!(head.starts_with("CONNECT localhost:") && !head.contains("s3cret"), "{head}");
 }
 
+pub(crate) fn socks5(make: Make) {
+    let (nginx, proxy) = (Nginx::start(), Proxy::start());
+    let mut config = trusting(&nginx);
+    config.proxy = format!("socks5://{}", proxy.address());
+    let transport = make(&config).unwrap();
+
+    // By address: who resolves a name, client or proxy, differs.
+    assert_eq!(answer(&*transport, get(nginx.https_by_address("/files/hello"))).body, "hello");
+
+    assert!(proxy.heads()[0].starts_with("SOCKS5 127.0.0.1:"), "{:?}", proxy.heads());
+}
+
 pub(crate) fn password_in_the_proxy_url(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start_for(AUTHORIZATION));
     let mut config = trusting(&nginx);

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     net::TcpListener,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -77,14 +78,7 @@ impl Nginx {
         }
         fs::write(dir.path().join("users"), format!("{USER}:{{PLAIN}}{PASSWORD}\n")).unwrap();
         fs::write(dir.path().join("files/hello"), "hello").unwrap();
-        let ports = Ports::pick();
-        fs::write(dir.path().join("nginx.conf"), configuration(dir.path(), ports)).unwrap();
-        let mut command = Command::new(program("nginx"));
-        let error_log = dir.path().join("error.log");
-        command.arg("-p").arg(dir.path()).arg("-e").arg(&error_log).arg("-c").arg("nginx.conf");
-        // What nginx says before it reads its configuration goes to the terminal otherwise.
-        command.stderr(File::create(dir.path().join("stderr.log")).unwrap());
-        let server = Server::start(&mut command, ports.plain);
+        let (server, ports) = launch(dir.path());
         Self { _server: server, dir, pki, ports }
     }
 
@@ -172,6 +166,22 @@ impl Ports {
             taken.each_ref().map(|listener| listener.local_addr().unwrap().port());
         Self { plain, tls, second, mutual, expired, misnamed, tls12, tls11 }
     }
+}
+
+/// Starts nginx on ports that were free a moment ago, and on others where somebody else was quicker.
+fn launch(dir: &Path) -> (Server, Ports) {
+    for _ in 0..3 {
+        let ports = Ports::pick();
+        fs::write(dir.join("nginx.conf"), configuration(dir, ports)).unwrap();
+        let mut command = Command::new(program("nginx"));
+        command.arg("-p").arg(dir).arg("-e").arg(dir.join("error.log")).arg("-c").arg("nginx.conf");
+        // What nginx says before it reads its configuration goes to the terminal otherwise.
+        command.stderr(File::create(dir.join("stderr.log")).unwrap());
+        if let Ok(server) = catch_unwind(AssertUnwindSafe(|| Server::start(&mut command, ports.plain))) {
+            return (server, ports);
+        }
+    }
+    panic!("nginx does not start: {}", fs::read_to_string(dir.join("error.log")).unwrap_or_default());
 }
 
 fn configuration(dir: &Path, ports: Ports) -> String {

@@ -1,8 +1,8 @@
-//! A forward proxy, which nginx is not: `CONNECT`, and requests with a whole URI.
+//! A forward proxy, which nginx is not: `CONNECT`, requests with a whole URI, and SOCKS 5.
 
 use std::{
-    io::{Write, copy},
-    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    io::{Read, Write, copy},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -52,7 +52,8 @@ impl Proxy {
         self.address
     }
 
-    /// The heads of the requests so far, such as `CONNECT localhost:443 HTTP/1.1` with their header lines.
+    /// The heads of the requests so far, such as `CONNECT localhost:443 HTTP/1.1` with their header lines; for SOCKS
+    /// `SOCKS5 127.0.0.1:443`.
     pub fn heads(&self) -> Vec<String> {
         self.shared.heads.lock().unwrap().clone()
     }
@@ -90,8 +91,34 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 
 /// Serves one request, then carries bytes both ways until both sides have ended.
 fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
-    let Some(mut request) = read_head(&mut client)? else { return Ok(()) };
-    read_rest(&mut client, &mut request)?;
+    let mut version = [0];
+    client.peek(&mut version)?;
+    let server = if version == [5] { socks(&mut client, shared)? } else { http(&mut client, shared)? };
+    let Some(server) = server else { return client.shutdown(Shutdown::Both) };
+    shared.open.lock().unwrap().push(server.try_clone()?);
+    carry(client, server)
+}
+
+/// Serves a SOCKS 5 client (RFC 1928) without credentials that names an IPv4 address.
+fn socks(client: &mut TcpStream, shared: &Shared) -> std::io::Result<Option<TcpStream>> {
+    let mut greeting = [0; 2];
+    client.read_exact(&mut greeting)?;
+    client.read_exact(&mut vec![0; usize::from(greeting[1])])?;
+    client.write_all(&[5, 0])?;
+    let mut request = [0; 10];
+    client.read_exact(&mut request)?;
+    let [5, 1, 0, 1, a, b, c, d, high, low] = request else { return Ok(None) };
+    let target = SocketAddr::from((Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([high, low])));
+    shared.heads.lock().unwrap().push(format!("SOCKS5 {target}"));
+    let server = TcpStream::connect(target)?;
+    client.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0])?;
+    Ok(Some(server))
+}
+
+/// Reads a request's head and connects to where it leads; `None` where it was refused.
+fn http(client: &mut TcpStream, shared: &Shared) -> std::io::Result<Option<TcpStream>> {
+    let Some(mut request) = read_head(client)? else { return Ok(None) };
+    read_rest(client, &mut request)?;
     let text = String::from_utf8_lossy(&request).into_owned();
     shared.heads.lock().unwrap().push(text.clone());
     let authorization = text.lines().find_map(|line| {
@@ -102,7 +129,7 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
         client.write_all(
             b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"p\"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
         )?;
-        return client.shutdown(Shutdown::Both);
+        return Ok(None);
     }
     let mut words = text.split(' ');
     let (method, target) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
@@ -119,7 +146,10 @@ fn serve(mut client: TcpStream, shared: &Shared) -> std::io::Result<()> {
             text.replacen(target, &format!("/{path}"), 1).replacen("\r\n", "\r\nconnection: close\r\n", 1);
         server.write_all(head.as_bytes())?;
     }
-    shared.open.lock().unwrap().push(server.try_clone()?);
+    Ok(Some(server))
+}
+
+fn carry(mut client: TcpStream, mut server: TcpStream) -> std::io::Result<()> {
     let (mut from_client, mut to_server) = (client.try_clone()?, server.try_clone()?);
     let upwards = thread::spawn(move || {
         // Either side may break off; the other is then told that nothing more comes.
