@@ -96,6 +96,23 @@ fn odd_heads_are_understood(make: Make) {
     assert!(!got.headers.contains_key("x-sum") && !got.headers.contains_key("link"));
 }
 
+fn nothing_follows_an_error(make: Make) {
+    let nginx = Nginx::start();
+    nginx.put_zeros("zeros", 10_000_000);
+    let transport = make(&trusting(&nginx)).unwrap();
+
+    for uri in [nginx.http("/files/zeros"), nginx.https("/gzip/zeros")] {
+        let mut body = in_time(transport.send(get(uri).body_limit(100_000))).unwrap().body;
+        let error = loop {
+            if let Err(error) = in_time(body.next()) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+        assert!(in_time(body.next()).is_err(), "a body that failed goes on");
+    }
+}
+
 /// What a stream of events needs.
 fn parts_arrive_as_they_are_sent(make: Make) {
     let rude = Rude::start();
@@ -141,7 +158,8 @@ macro_rules! both {
         both! {
             $module, $make, headers_that_may_be_credentials_stay_with_their_origin, closing_is_told_from_failing,
             unread_bodies_hold_the_peer_back, slowly_read_bodies_are_whole, odd_heads_are_understood,
-            every_method_travels, parts_arrive_as_they_are_sent
+            every_method_travels, nothing_follows_an_error,
+            parts_arrive_as_they_are_sent
         }
     };
     ($module:ident, $make:path, $($case:ident),+) => {

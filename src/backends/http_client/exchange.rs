@@ -280,10 +280,10 @@ struct Content {
 impl Chunks for Content {
     async fn next(&mut self) -> Result<Option<Bytes>> {
         let outcome = self.read().await;
-        if !matches!(outcome, Ok(Some(_))) {
-            let whole = outcome.is_ok();
+        if outcome.is_err() {
             // What follows an error is an error: half a body must not end like a whole one.
-            self.arriving = self.arriving.take().filter(|_| whole);
+            self.arriving = None;
+            self.gunzip = None;
         }
         outcome
     }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use http::HeaderValue;
+
 use super::HttpClientConfig;
 use crate::{Error, ErrorKind, Result};
 
@@ -22,9 +24,11 @@ impl Trust {
     /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// `Config` where a file is missing, cannot be read, or holds no certificate, and where the proxy's URL is none.
+    /// `Config` where a file is missing, cannot be read, or holds no certificate, and where the proxy's URL or the
+    /// user agent is none.
     pub(crate) fn load(config: &HttpClientConfig) -> Result<Self> {
         check_proxy(&config.proxy)?;
+        check_user_agent(&config.user_agent)?;
         let roots = if is_empty(&config.ca_file) { None } else { Some(bundle(&config.ca_file)?) };
         let client = match (is_empty(&config.client_cert_file), is_empty(&config.client_key_file)) {
             (true, true) => None,
@@ -51,6 +55,15 @@ fn check_proxy(url: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Config, "use the proxy")
         .with("setting", "proxy")
         .hint("write it as `http://host:port`, `https://host:port` or `socks5://host:port`"))
+}
+
+/// A line end in it would begin another header.
+fn check_user_agent(name: &str) -> Result<()> {
+    HeaderValue::from_str(name).map(drop).map_err(|_| {
+        Error::new(ErrorKind::Config, "use the user agent")
+            .with("setting", "user_agent")
+            .hint("write it in visible ASCII characters on one line")
+    })
 }
 
 /// Returns the platform's roots with those of a file after them.

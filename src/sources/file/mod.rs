@@ -34,7 +34,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-pub(in crate::sources) use self::config::decode;
 pub use self::{
     config::FileConfig,
     read::{ReadLimits, read_tree},
