@@ -36,6 +36,8 @@ pub mod limits {
     pub const ALL_FILES: usize = 2 * FILES + 1;
     /// Bytes of one file.
     pub const FILE: usize = 1024 * 1024;
+    /// Environments of a namespace, declared or named by flags.
+    pub const ENVIRONMENTS: usize = 1_000;
     /// Bytes of a path in an archive; names that a namespace uses stay far below.
     pub const PATH: usize = 255;
 }

@@ -151,7 +151,9 @@ impl<'t> Layout<'t> {
                 Ok(text) if text.len() <= IGNORE_LIMIT => {
                     for (number, line) in (1..).zip(text.lines()) {
                         if let Err(error) = builder.add_line(None, line) {
-                            self.ignore_problem.get_or_insert_with(|| format!("line {number}: {error}"));
+                            // The error repeats the pattern, which may be as long as the file.
+                            let reason: String = error.to_string().chars().take(REASON).collect();
+                            self.ignore_problem.get_or_insert_with(|| format!("line {number}: {reason}"));
                         }
                     }
                 }
@@ -175,6 +177,8 @@ impl<'t> Layout<'t> {
 const IGNORE_FILE: &str = ".exdignore";
 /// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
+/// Characters of a pattern's error that are kept.
+const REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {
