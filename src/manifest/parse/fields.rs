@@ -38,6 +38,9 @@ pub(crate) fn open<'t>(path: &'t str, text: &'t str, major: Option<u64>) -> (Fil
     }
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
+        if file.findings.leaves_out(E001) {
+            continue;
+        }
         let span = error.span().unwrap_or(0..0);
         file.findings.add(E001, span, format!("the file is not valid TOML: {}", one_line(error.message())));
     }
@@ -124,6 +127,9 @@ impl File<'_> {
             }
             let (code, suffix) =
                 if self.newer_minor { (W010, ", ignored: the file is of a newer minor") } else { (E016, "") };
+            if self.findings.leaves_out(code) {
+                continue;
+            }
             let message = format!("unknown field `{}`{suffix}", table.path(&shown(key)));
             let help = did_you_mean(key, known.iter().copied())
                 .unwrap_or_else(|| format!("known fields here: {}", known.join(", ")));
