@@ -79,18 +79,13 @@ impl FileSource {
     /// Reads until nothing changed meanwhile: files of two versions must never come together in one document.
     fn read_settled(&self) -> Result<Document> {
         let mut before = Seen::now(&self.config, &*self.clock);
-        let mut last = None;
         for _ in 0..ATTEMPTS {
             let read = self.read();
             let after = Seen::now(&self.config, &*self.clock);
-            let settled = before.signature == after.signature
-                // Something beside what is read may change all the time; two equal readings are as good.
-                || read.as_ref().is_ok_and(|document| last.as_ref() == Some(document.revision()));
-            if settled {
+            if before.signature == after.signature {
                 self.remember(before);
                 return read;
             }
-            last = read.ok().map(|document| document.revision().clone());
             before = after;
         }
         self.remember(before);
@@ -98,7 +93,9 @@ impl FileSource {
             .with("path", self.config.path.display())
             .with("reason", "they change again and again while they are read")
             .retry(Retry::Now)
-            .hint("replace the directory, or a link to it, in one step instead of its files one by one"))
+            .hint(
+                "replace the directory in one step, and keep files that come and go all the time out of it",
+            ))
     }
 
     fn remember(&self, seen: Seen) {
