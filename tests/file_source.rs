@@ -26,7 +26,7 @@ use leverframe::{
 };
 
 /// The longest that anything may take before a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 /// Longer than the source's interval between looks and the pause that it gives a change to settle.
 const A_LOOK: Duration = Duration::from_secs(2);
 

@@ -15,7 +15,7 @@ use leverframe::{
 };
 
 /// What one refusal may take: far more than it needs, far less than what the bombs would.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The most memory that one refusal may hold at once.
 const MEMORY: u64 = 192_000_000;
 
