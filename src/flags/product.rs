@@ -88,8 +88,11 @@ impl Product for FlagProduct {
                 tree
             }
             Content::Bytes(bytes) => {
-                options = name.into_iter().fold(options, |o, name| o.with_slug(slug_of_file(&name)));
-                archive::unpack(&bytes)?.tree
+                options = name.iter().fold(options, |o, name| o.with_slug(slug_of_file(name)));
+                let unpacked = archive::unpack(&bytes);
+                unpacked
+                    .map_err(|error| name.into_iter().fold(error, |e, name| e.with("archive", name)))?
+                    .tree
             }
         };
         options = self.slug.iter().fold(options, LintOptions::with_slug);
