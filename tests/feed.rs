@@ -60,6 +60,14 @@ impl Product for Numbers {
     type Error = Refused;
     const NAME: &'static str = "numbers";
 
+    fn kind(error: &Refused) -> ErrorKind {
+        match error {
+            Refused::Source(error) => error.kind(),
+            Refused::NoNumber => ErrorKind::Invalid,
+            Refused::Smaller => ErrorKind::Conflict,
+        }
+    }
+
     fn build(&self, document: Document, previous: Option<&u64>) -> Result<u64, Refused> {
         let Content::Bytes(bytes) = document.into_content() else { return Err(Refused::NoNumber) };
         let number =

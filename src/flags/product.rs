@@ -202,8 +202,9 @@ impl Product for FlagProduct {
                 (tree, false)
             }
             Content::Bytes(bytes) => {
-                options = name.into_iter().fold(options, |o, name| o.with_slug(slug_of_file(&name)));
-                let unpacked = archive::unpack(&bytes)?;
+                options = name.iter().fold(options, |o, name| o.with_slug(slug_of_file(name)));
+                let unpacked = archive::unpack(&bytes)
+                    .map_err(|error| name.into_iter().fold(error, |e, name| e.with("archive", name)))?;
                 (unpacked.tree, unpacked.wrapped)
             }
         };

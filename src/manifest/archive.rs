@@ -5,13 +5,14 @@
 //! written to disk here.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     io::{self, Read},
 };
 
 use bytes::Bytes;
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header, PaxExtensions};
 
 use super::layout::{Layout, SIGNATURE_FILE};
 use crate::{
@@ -36,6 +37,8 @@ pub mod limits {
     pub const ALL_FILES: usize = 2 * FILES + 2;
     /// Bytes of one file.
     pub const FILE: usize = 1024 * 1024;
+    /// Environments of a namespace, declared or named by flags.
+    pub const ENVIRONMENTS: usize = 1_000;
     /// Bytes of a path in an archive; names that a namespace uses stay far below.
     pub const PATH: usize = 255;
 }
@@ -77,15 +80,16 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     let mut reader = Reader::default();
     // Framing costs two blocks a file at most, so this stops a bomb soon after the content limit would.
     let framed = limits::UNCOMPRESSED + (limits::ALL_FILES + 2) * 2 * 1024;
-    let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed });
-    for entry in archive.entries().map_err(broken)? {
+    let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed, zeros: 0 });
+    let mut long_name = None;
+    // Raw, because extensions would otherwise be read to memory whatever their size.
+    for entry in archive.entries().map_err(broken)?.raw(true) {
         let mut entry = entry.map_err(broken)?;
-        // What `git archive` puts first, with the commit: it names no file.
-        if entry.header().entry_type() == EntryType::XGlobalHeader {
-            reader.count()?;
+        if is_extension(entry.header().entry_type()) {
+            long_name = reader.extension(&mut entry)?.or(long_name);
             continue;
         }
-        let path = reader.admit(&entry)?;
+        let path = reader.admit(&entry, long_name.take())?;
         match entry.header().entry_type() {
             EntryType::Directory => reader.directory(path),
             _ => {
@@ -168,7 +172,6 @@ struct Reader {
 }
 
 impl Reader {
-    /// Checks type and name of an entry, and returns its normal path.
     fn count(&mut self) -> Result<()> {
         self.entries += 1;
         if self.entries > limits::ALL_FILES * 2 {
@@ -177,9 +180,45 @@ impl Reader {
         Ok(())
     }
 
-    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>) -> Result<String> {
+    /// Reads what stands before an entry to say more of it, or before all of them, as `git archive` writes it.
+    /// Returns the name of the entry that follows, if it is given here.
+    fn extension<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<Option<Vec<u8>>> {
         self.count()?;
-        let raw = entry.path_bytes();
+        let refuse = |reason: &str| {
+            Error::new(ErrorKind::Invalid, "read the archive").with("reason", reason).hint(
+                "make the archive with `leverframe manifest pack`, which needs no extensions of the format",
+            )
+        };
+        if entry.size() > EXTENSION {
+            return Err(refuse("an extension header is too large"));
+        }
+        let mut content = Vec::new();
+        entry.by_ref().take(EXTENSION).read_to_end(&mut content).map_err(broken)?;
+        match entry.header().entry_type() {
+            EntryType::GNULongName => {
+                content.truncate(content.iter().position(|byte| *byte == 0).unwrap_or(content.len()));
+                Ok(Some(content))
+            }
+            EntryType::XHeader => {
+                let mut name = None;
+                for extension in PaxExtensions::new(&content) {
+                    let extension = extension.map_err(broken)?;
+                    match extension.key_bytes() {
+                        b"path" => name = Some(extension.value_bytes().to_vec()),
+                        b"size" => return Err(refuse("an extension header sets a size")),
+                        _ => {}
+                    }
+                }
+                Ok(name)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Checks type and name of an entry, and returns its normal path.
+    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>, long_name: Option<Vec<u8>>) -> Result<String> {
+        self.count()?;
+        let raw = long_name.map_or_else(|| entry.path_bytes(), Cow::Owned);
         let shown = String::from_utf8_lossy(&raw[..raw.len().min(limits::PATH)]).into_owned();
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the archive")
@@ -189,7 +228,7 @@ impl Reader {
         };
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Directory => {}
-            EntryType::Symlink | EntryType::Link => return Err(refuse("a link")),
+            EntryType::Symlink | EntryType::Link | EntryType::GNULongLink => return Err(refuse("a link")),
             EntryType::Char | EntryType::Block | EntryType::Fifo => return Err(refuse("a device or pipe")),
             _ => return Err(refuse("neither a regular file nor a directory")),
         }
@@ -308,21 +347,40 @@ fn with_directories(mut tree: Tree, directories: &BTreeSet<String>, prefix: &str
 struct Budget<R> {
     inner: R,
     left: usize,
+    /// Zero bytes at the end of what was read, a block at least where there are as many.
+    zeros: usize,
 }
 
 impl<R: Read> Read for Budget<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read).ok_or_else(|| io::Error::other(BOMB))?;
+        let zeros = buffer[..read].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
+        self.zeros = if zeros == read { self.zeros + zeros } else { zeros };
         Ok(read)
     }
 }
 
 const BOMB: &str = "the content is larger than 50,000,000 bytes";
 
-/// Reads to the end, so that a truncated or damaged gzip stream behind the last entry is noticed.
-fn drain(mut rest: impl Read) -> Result<()> {
-    io::copy(&mut rest, &mut io::sink()).map(drop).map_err(broken)
+fn is_extension(kind: EntryType) -> bool {
+    matches!(kind, EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader)
+}
+
+/// Bytes of an extension header: a path and a few times take some hundred.
+const EXTENSION: u64 = 8 * 1024;
+
+/// A tar is made of blocks of this many bytes, and ends with blocks of zeros.
+const BLOCK: usize = 512;
+
+/// Reads to the end, so that a truncated or damaged gzip stream behind the last entry is noticed, and so is a tar that
+/// was cut between two entries before it was compressed: what is left of it looks whole but for its end mark.
+fn drain(mut rest: Budget<impl Read>) -> Result<()> {
+    io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
+    if rest.zeros < BLOCK {
+        return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar has no end mark")));
+    }
+    Ok(())
 }
 
 fn broken(error: io::Error) -> Error {

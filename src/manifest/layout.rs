@@ -155,7 +155,11 @@ impl<'t> Layout<'t> {
                         let added = if line.len() > PATTERN_LIMIT && !line.starts_with('#') {
                             Err(format!("longer than {PATTERN_LIMIT} bytes"))
                         } else {
-                            builder.add_line(None, line).map(drop).map_err(|error| error.to_string())
+                            // The error repeats the pattern.
+                            builder
+                                .add_line(None, line)
+                                .map(drop)
+                                .map_err(|error| error.to_string().chars().take(REASON).collect())
                         };
                         if let Err(problem) = added {
                             self.ignore_problem.get_or_insert_with(|| format!("line {number}: {problem}"));
@@ -185,12 +189,14 @@ pub(crate) const SIGNATURE_FILE: &str = "leverframe.sig";
 
 /// Returns true for names of files whose content a namespace may need, wherever they stand.
 pub(crate) fn needs_content(name: &str) -> bool {
-    name.ends_with(".toml") || name == IGNORE_FILE || name == SIGNATURE_FILE
+    name == IGNORE_FILE || name == SIGNATURE_FILE || name.ends_with(".toml") && !name.starts_with('.')
 }
 /// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
 /// Braces are read by recursion, so a line of nothing else exhausts the 2 MB stack of a thread, if not that of `main`.
 const PATTERN_LIMIT: usize = 512;
+/// Characters of a pattern's error that are kept.
+const REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {

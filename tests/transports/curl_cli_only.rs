@@ -47,7 +47,7 @@ fn running(home: &Path) -> Vec<PathBuf> {
 fn nothing_of_a_request_shows_in_the_list_of_processes() {
     let (rude, dir) = (Rude::start(), tempfile::tempdir().unwrap());
     let mut config = HttpClientConfig::default();
-    config.proxy = format!("http://proxy:s3cret-1@{}", rude.address());
+    config.proxy = leverframe::Secret::new(format!("http://proxy:s3cret-1@{}", rude.address()));
     let transport = with_curlrc(dir.path(), &config, "");
     let uri = "http://user:s3cret-2@peer.invalid/flags?sig=s3cret-3";
     let mut request = Request::new(Method::POST, uri.parse().unwrap()).deadline(Duration::from_secs(20));
@@ -204,7 +204,7 @@ fn line_ends_in_settings_cannot_become_headers_or_options() {
 
     let (rude, dir) = (Rude::start(), tempfile::tempdir().unwrap());
     let mut config = HttpClientConfig::default();
-    config.proxy = format!("http://a\"\nurl = \"{}", rude.uri("/injected"));
+    config.proxy = leverframe::Secret::new(format!("http://a\"\nurl = \"{}", rude.uri("/injected")));
     let transport = with_curlrc(dir.path(), &config, "");
 
     failure(&transport, get(rude.arrange(Manner::whole(200, &[], b"ok"))));

@@ -267,7 +267,7 @@ mod alone {
     fn tunnels_are_used_again() {
         let (nginx, proxy) = (Nginx::start(), Proxy::start());
         let mut config = trusting(&nginx);
-        config.proxy = format!("http://{}", proxy.address());
+        config.proxy = leverframe::Secret::new(format!("http://{}", proxy.address()));
         let transport = curl(&config).unwrap();
 
         for status in [404, 503, 401] {

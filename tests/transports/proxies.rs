@@ -14,7 +14,7 @@ const AUTHORIZATION: &str = "Basic dXNlcjpzM2NyZXQ=";
 pub(crate) fn plain_requests(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start());
     let mut config = HttpClientConfig::default();
-    config.proxy = format!("http://{}", proxy.address());
+    config.proxy = leverframe::Secret::new(format!("http://{}", proxy.address()));
 
     let got = answer(&*make(&config).unwrap(), get(nginx.http("/files/hello")));
 
@@ -25,7 +25,7 @@ pub(crate) fn plain_requests(make: Make) {
 pub(crate) fn tunnels(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start());
     let mut config = trusting(&nginx);
-    config.proxy = format!("http://{}", proxy.address());
+    config.proxy = leverframe::Secret::new(format!("http://{}", proxy.address()));
 
     let got = answer(&*make(&config).unwrap(), get(nginx.https("/echo?sig=s3cret")));
 
@@ -37,7 +37,7 @@ pub(crate) fn tunnels(make: Make) {
 pub(crate) fn socks5(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start());
     let mut config = trusting(&nginx);
-    config.proxy = format!("socks5://{}", proxy.address());
+    config.proxy = leverframe::Secret::new(format!("socks5://{}", proxy.address()));
     let transport = make(&config).unwrap();
 
     // By address: who resolves a name, client or proxy, differs.
@@ -49,7 +49,7 @@ pub(crate) fn socks5(make: Make) {
 pub(crate) fn password_in_the_proxy_url(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start_for(AUTHORIZATION));
     let mut config = trusting(&nginx);
-    config.proxy = format!("http://user:s3cret@{}", proxy.address());
+    config.proxy = leverframe::Secret::new(format!("http://user:s3cret@{}", proxy.address()));
     let transport = make(&config).unwrap();
 
     assert_eq!(answer(&*transport, get(nginx.http("/files/hello"))).body, "hello");
@@ -62,7 +62,7 @@ pub(crate) fn password_in_the_proxy_url(make: Make) {
 pub(crate) fn refusing_proxy(make: Make) {
     let (nginx, proxy) = (Nginx::start(), Proxy::start_for(AUTHORIZATION));
     let mut config = trusting(&nginx);
-    config.proxy = format!("http://user:wr0ng-s3cret@{}", proxy.address());
+    config.proxy = leverframe::Secret::new(format!("http://user:wr0ng-s3cret@{}", proxy.address()));
     let transport = make(&config).unwrap();
 
     let got = answer(&*transport, get(nginx.http("/files/hello")));
@@ -77,7 +77,7 @@ pub(crate) fn refusing_proxy(make: Make) {
 pub(crate) fn absent_proxy(make: Make) {
     let nginx = Nginx::start();
     let mut config = trusting(&nginx);
-    config.proxy = format!("http://user:s3cret@127.0.0.1:{}", free_port());
+    config.proxy = leverframe::Secret::new(format!("http://user:s3cret@127.0.0.1:{}", free_port()));
     let transport = make(&config).unwrap();
 
     for uri in [nginx.http("/files/hello"), nginx.https("/files/hello")] {

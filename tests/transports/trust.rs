@@ -152,7 +152,7 @@ pub(crate) fn useless_files(make: Make) {
         config.client_cert_file = scribble(dir.clone(), "client.pem");
         config.client_key_file = scribble(dir, "client.key");
     });
-    is_config_error(make, |config, _| config.proxy = "not a proxy".to_owned());
+    is_config_error(make, |config, _| config.proxy = leverframe::Secret::new("not a proxy".to_owned()));
 }
 
 pub(crate) fn half_a_client_certificate(make: Make) {

@@ -78,15 +78,13 @@ impl CacheStore for FileCache {
 
     async fn get(&self, key: &CacheKey) -> Result<Option<CacheEntry>> {
         let path = self.path(key)?;
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let limit = self.config.max_entry_bytes.saturating_add(format::OVERHEAD);
+        let entry = match read_bounded(&path, limit) {
+            Ok(Some(bytes)) => format::decode(&bytes),
+            Ok(None) => Err("it is too large, or no regular file"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(&path, "read a cache entry", error)),
         };
-        let mut bytes = Vec::new();
-        let limit = self.config.max_entry_bytes.saturating_add(format::OVERHEAD);
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| at(&path, "read a cache entry", e))?;
-        let entry = if bytes.len() as u64 > limit { Err("it is too large") } else { format::decode(&bytes) };
         entry.map(Some).map_err(|reason| {
             Error::new(ErrorKind::Corrupt, "read a cache entry")
                 .with("path", path.display())
@@ -137,6 +135,18 @@ pub const PLUGIN: Plugin<dyn CacheStore> = Plugin::new(NAME, env!("CARGO_PKG_NAM
 register_cache!(PLUGIN);
 
 const ENTRY: &str = ".entry";
+/// Reads a regular file of at most `limit` bytes; `None` for anything else.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() || metadata.len() > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // It may grow while it is read.
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
+}
 
 fn at(path: &Path, operation: &'static str, error: io::Error) -> Error {
     Error::from_io(operation, error)

@@ -27,7 +27,7 @@ impl Trust {
     /// `Config` where a file is missing, cannot be read, or holds no certificate, and where the proxy's URL or the
     /// user agent is none.
     pub(crate) fn load(config: &HttpClientConfig) -> Result<Self> {
-        check_proxy(&config.proxy)?;
+        check_proxy(config.proxy.expose())?;
         check_user_agent(&config.user_agent)?;
         let roots = if is_empty(&config.ca_file) { None } else { Some(bundle(&config.ca_file)?) };
         let client = match (is_empty(&config.client_cert_file), is_empty(&config.client_key_file)) {

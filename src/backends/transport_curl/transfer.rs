@@ -81,7 +81,7 @@ impl Transfer {
             _ if self.too_large => Err(Error::new(ErrorKind::LimitExceeded, "read the answer's head")
                 .with("uri", redacted(&self.hop.uri))
                 .with("reason", "it is too large")),
-            Some((code, words)) => Err(failed(code, &self.hop, &settings.config.proxy, Some(&words))),
+            Some((code, words)) => Err(failed(code, &self.hop, settings.config.proxy.expose(), Some(&words))),
             None => {
                 self.report_head();
                 Ok(Event::End)
@@ -140,7 +140,9 @@ pub(super) fn configured(
     let mut easy = Easy2::new(Transfer::new(hop.clone(), reporter));
     match set(&mut easy, &hop, headers, settings, left) {
         Ok(()) => Ok(easy),
-        Err(error) => Err(failed(error.code(), &hop, &settings.config.proxy, Some(error.description()))),
+        Err(error) => {
+            Err(failed(error.code(), &hop, settings.config.proxy.expose(), Some(error.description())))
+        }
     }
 }
 
@@ -161,8 +163,8 @@ fn set(
     easy.timeout(left.clamp(Duration::from_millis(1), LONGEST))?;
     easy.connect_timeout(Duration::from_millis(config.connect_timeout_ms))?;
     easy.tcp_keepalive(true)?;
-    if !config.proxy.is_empty() {
-        easy.proxy(&config.proxy)?;
+    if !config.proxy.expose().is_empty() {
+        easy.proxy(config.proxy.expose())?;
     }
     if let Some(roots) = &trust.roots {
         easy.ssl_cainfo_blob(roots)?;

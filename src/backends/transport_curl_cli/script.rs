@@ -71,8 +71,8 @@ impl Script {
         if !config.http2 {
             self.line("http1.1");
         }
-        if !config.proxy.is_empty() {
-            self.set("proxy", config.proxy.as_bytes())?;
+        if !config.proxy.expose().is_empty() {
+            self.set("proxy", config.proxy.expose().as_bytes())?;
         }
         if let Some(roots) = files.roots {
             self.set("cacert", roots.as_os_str().as_encoded_bytes())?;

@@ -106,7 +106,7 @@ impl Talk {
             (Some(code), said) => Err(failed(
                 code.unsigned_abs(),
                 &self.hop,
-                &self.settings.config.proxy,
+                self.settings.config.proxy.expose(),
                 said.words.as_deref(),
             )),
             (None, _) => Err(self
@@ -123,7 +123,7 @@ impl Talk {
                 .hint("check permissions and free space of the folder for temporary files")
         };
         let Settings { config, trust, .. } = &*self.settings;
-        let tls = self.hop.uri.scheme_str() == Some("https") || config.proxy.starts_with("https:");
+        let tls = self.hop.uri.scheme_str() == Some("https") || config.proxy.expose().starts_with("https:");
         let roots = trust.roots.as_ref().filter(|_| tls);
         let (mut scratch, mut roots_file, mut body_file) = (None, None, None);
         if roots.is_some() || !self.hop.body.is_empty() {

@@ -44,8 +44,8 @@ fn builder(config: &HttpClientConfig) -> Result<ClientBuilder> {
     if let Some(identity) = identity(config)? {
         builder = builder.identity(identity);
     }
-    if !config.proxy.is_empty() {
-        builder = builder.proxy(proxy(&config.proxy)?);
+    if !config.proxy.expose().is_empty() {
+        builder = builder.proxy(proxy(config.proxy.expose())?);
     }
     Ok(builder)
 }

@@ -1,6 +1,7 @@
 //! Reads a directory into a tree, bounded in every direction.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, FileType, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -102,6 +103,11 @@ pub(super) fn read_file(path: &Path, limit: u64) -> Result<Bytes> {
     }
 }
 
+/// Whether the content of a file of this name is read.
+pub(super) fn is_read(name: &OsStr) -> bool {
+    name.to_str().is_some_and(needs_content)
+}
+
 struct Reader<'l> {
     limits: &'l ReadLimits,
     tree: Tree,
@@ -193,6 +199,9 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Entry> {
         return Ok(Entry::TooLarge { bytes: metadata.len() });
     }
     let mut content = Vec::with_capacity(metadata.len() as usize + 1);
+    if !still_means(path, &metadata)? {
+        return Err(io::Error::other("it was replaced while it was read"));
+    }
     // One byte more than allowed tells a file that grew while it was read.
     (&file).take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
@@ -201,7 +210,20 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Entry> {
     Ok(Entry::File(content.into()))
 }
 
-/// Opens for reading; a pipe that took the file's place does not block, a link that did is refused.
+/// Whether `path` still names the file that was opened: a link that took its place was followed by opening.
+#[cfg(unix)]
+fn still_means(path: &Path, opened: &Metadata) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let named = fs::symlink_metadata(path)?;
+    Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino()))
+}
+
+#[cfg(not(unix))]
+fn still_means(path: &Path, _: &Metadata) -> io::Result<bool> {
+    fs::symlink_metadata(path).map(|named| !named.is_symlink())
+}
+
+/// Opens for reading; a pipe that took the file's place does not block.
 #[cfg(unix)]
 fn open_without_waiting(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

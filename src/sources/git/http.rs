@@ -7,12 +7,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use super::{
-    base64,
     place::HttpPlace,
     wire::{Deadline, Wire, not_git},
 };
 use crate::{
     Error, ErrorKind, Result, Retry, UriAuth,
+    encoding::base64,
     traits::{Body, Request, Response, Transport, redacted},
 };
 
@@ -160,9 +160,8 @@ const GREETING: &str = "/info/refs?service=git-upload-pack";
 const MOST_REDIRECTIONS: usize = 4;
 
 fn authorization(place: &HttpPlace, auth: Option<&UriAuth>) -> Result<Option<HeaderValue>> {
-    let basic = |user: &str, password: &str| {
-        format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes()))
-    };
+    let basic =
+        |user: &str, password: &str| format!("Basic {}", base64(format!("{user}:{password}").as_bytes()));
     let text = match (auth, &place.login) {
         (Some(UriAuth::Bearer(token)), _) => format!("Bearer {token}"),
         (Some(UriAuth::Basic { user, pass }), _) => basic(user, pass),

@@ -8,7 +8,7 @@ use std::{
 
 use ssh2::{CheckResult, KnownHostFileKind, Session};
 
-use super::base64;
+use crate::encoding::base64;
 use crate::{Error, ErrorKind, Result};
 
 /// The text of the files that say whom to trust.
@@ -96,7 +96,7 @@ impl KnownHosts {
 
     fn check_name(&self, session: &Session, name: &str, key: &[u8]) -> Verdict {
         let Some(kind) = key_kind(key) else { return Verdict::Unknown };
-        let key = base64::encode(key);
+        let key = base64(key);
         let mut verdict = Verdict::Unknown;
         for line in self.lines(session, name) {
             let same = line.key.trim_end_matches('=') == key.trim_end_matches('=');
@@ -217,7 +217,7 @@ pub(super) fn distrust(
     key: &[u8],
     digest: &[u8],
 ) -> Error {
-    let fingerprint = base64::encode(digest);
+    let fingerprint = base64(digest);
     let scan =
         if port == SSH { format!("ssh-keyscan {host}") } else { format!("ssh-keyscan -p {port} {host}") };
     let (reason, hint) = match verdict {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn line(hosts: &str, kind: &str, rest: u8) -> String {
-        format!("{hosts} {kind} {} somebody@somewhere\n", base64::encode(&key(kind, rest)))
+        format!("{hosts} {kind} {} somebody@somewhere\n", base64(&key(kind, rest)))
     }
 
     fn verdict(text: &str, host: &str, port: u16, kind: &str, rest: u8) -> Verdict {

@@ -49,7 +49,6 @@
 //! # Ok::<(), leverframe::Error>(())
 //! ```
 
-mod base64;
 mod config;
 mod http;
 mod known_hosts;
@@ -315,6 +314,8 @@ fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
 /// How the source is registered.
 pub const PLUGIN: Plugin<dyn Source> = Plugin::new(NAME, env!("CARGO_PKG_NAME"), build)
     .with_summary("A folder of a git repository, over ssh, https or from disk; fetched when its ref moves")
+    .with_schemes(&["git+ssh", "git+https", "git+http", "git+file"])
+    .with_use_of_transport()
     .with_example(include_str!("example.toml"))
     .with_fields(GitConfig::FIELDS);
 register_source!(PLUGIN);

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Revision, Tree},
+    manifest::layout::needs_content,
     sources::file::ReadLimits,
 };
 
@@ -147,7 +148,7 @@ impl Reader<'_> {
                 self.tree.insert(shown, Entry::Unreadable("the name is not UTF-8".to_owned()));
                 continue;
             };
-            if name.starts_with('.') && !(folder.is_empty() && name == IGNORE) {
+            if name.starts_with('.') && !(folder.is_empty() && needs_content(name)) {
                 continue;
             }
             self.entries += 1;
@@ -169,7 +170,7 @@ impl Reader<'_> {
             // Another repository's commit stands here.
             _ => return Ok(Entry::Special),
         }
-        if !name.ends_with(".toml") && name != IGNORE {
+        if !needs_content(name) {
             return Ok(Entry::Skipped);
         }
         let left = self.limits.total_bytes.saturating_sub(self.bytes);
@@ -190,9 +191,6 @@ impl Reader<'_> {
         Ok(Entry::File(object.data().to_vec().into()))
     }
 }
-
-/// The one file with a dot that is read.
-const IGNORE: &str = ".exdignore";
 
 /// What git's modes say of the kind of an entry.
 const KIND: i32 = 0o170_000;
