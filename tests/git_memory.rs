@@ -14,7 +14,7 @@ use leverframe::{
     sources::git::{GitConfig, GitSource},
     traits::{Load, Source},
 };
-use real::{certs::Pki, githttp::GitHttp, repository::Repository};
+use real::{certs::Pki, githttp::GitHttp, repository::Repository, sshd::Sshd};
 use test_transport::TestTransport;
 
 #[test]
@@ -36,14 +36,17 @@ fn many_refreshes_leave_memory_and_disk_as_they_were() {
     let transport = Arc::new(TestTransport::trusting(pki.ca_pem()));
     let on_disk = format!("git+file://{}#main", repository.path().display());
 
+    let sshd = Sshd::start(&dir.path().join("sshd"), "AcceptEnv GIT_PROTOCOL");
+    let mut by_key = config.clone();
+    by_key.ssh_key_file = sshd.client_key();
+    by_key.known_hosts_file = sshd.known_hosts(&["ed25519"]);
+
+    let https = GitSource::open(&server.uri("", "open", "flags#main"), config.clone()).unwrap();
+    // Halves of the rounds are even, so that every refresh brings another commit than the one before.
     let sources = [
         (GitSource::open(&on_disk, config.clone()).unwrap(), 300),
-        (
-            GitSource::open(&server.uri("", "open", "flags#main"), config.clone())
-                .unwrap()
-                .with_transport(transport),
-            150,
-        ),
+        (https.with_transport(transport), 160),
+        (GitSource::open(&sshd.uri(repository.path(), "#main"), by_key).unwrap(), 80),
     ];
     for (source, rounds) in sources {
         let mut seen = None;
@@ -54,7 +57,7 @@ fn many_refreshes_leave_memory_and_disk_as_they_were() {
             };
             seen = Some(document.revision().clone());
         };
-        (0..100).for_each(&mut refresh);
+        (0..rounds / 2).for_each(&mut refresh);
         let before = resident();
 
         (0..rounds).for_each(&mut refresh);

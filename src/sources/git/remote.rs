@@ -78,8 +78,13 @@ impl Remote<'_> {
             }
         }
         let Some(abbreviation) = selector.abbreviation() else {
-            let all = session.refs(&everything()).await?;
-            return Err(missing(self.place, all.iter().map(|r| r.name.as_str())));
+            return Err(match session.refs(&everything()).await {
+                Ok(all) => missing(self.place, all.iter().map(|r| r.name.as_str())),
+                Err(error) => Error::new(ErrorKind::NotFound, "find the ref in the repository")
+                    .with("asked", selector)
+                    .source(error)
+                    .hint("name a branch, a tag or a commit behind `#` in the URI"),
+            });
         };
         // A commit never changes: the one that was found once is the one that is meant.
         Ok(self
