@@ -27,6 +27,7 @@ pub struct Plugin<T: ?Sized + 'static> {
     summary: &'static str,
     example: &'static str,
     fields: &'static [Field],
+    schemes: &'static [&'static str],
     build: Build<T>,
 }
 
@@ -36,7 +37,7 @@ impl<T: ?Sized> Plugin<T> {
     /// Describes a backend: its name (`[a-z][a-z0-9_]*`), the crate it comes from, how it is made.
     #[must_use]
     pub const fn new(name: &'static str, origin: &'static str, build: Build<T>) -> Self {
-        Self { name, origin, summary: "", example: "", fields: &[], build }
+        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], build }
     }
 
     /// Sets the one line that lists show.
@@ -57,6 +58,14 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn with_fields(mut self, fields: &'static [Field]) -> Self {
         self.fields = fields;
+        self
+    }
+
+    /// Sets the schemes of the URIs that a source serves, such as `["s3", "gs"]`. Without this, a source serves the one
+    /// scheme that is its name.
+    #[must_use]
+    pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
+        self.schemes = schemes;
         self
     }
 
@@ -88,6 +97,12 @@ impl<T: ?Sized> Plugin<T> {
     #[must_use]
     pub const fn fields(&self) -> &'static [Field] {
         self.fields
+    }
+
+    /// Returns the schemes that it was given; empty means its own name.
+    #[must_use]
+    pub const fn schemes(&self) -> &'static [&'static str] {
+        self.schemes
     }
 
     /// Makes the backend.
