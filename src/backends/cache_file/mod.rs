@@ -6,7 +6,6 @@
 //! processes that write one key, the later wins.
 
 mod config;
-mod format;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -22,7 +21,9 @@ use async_trait::async_trait;
 
 pub use self::config::FileCacheConfig;
 use crate::{
-    Error, ErrorKind, Result, register_cache,
+    Error, ErrorKind, Result,
+    backends::cache_entry,
+    register_cache,
     registry::{BuildContext, Plugin},
     traits::{CacheEntry, CacheKey, CacheStore},
 };
@@ -85,13 +86,12 @@ impl FileCache {
         }
     }
 
-    fn write(&self, path: &Path, entry: &CacheEntry) -> io::Result<()> {
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let mut temporary = path.as_os_str().to_owned();
         temporary.push(format!(".{number}.{}{TEMPORARY}", std::process::id()));
         let temporary = PathBuf::from(temporary);
-        let written =
-            write_private(&temporary, &format::encode(entry)).and_then(|()| fs::rename(&temporary, path));
+        let written = write_private(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
         if written.is_err() {
             // The error that counts is the first; the leftover is cleared at the next start in any case.
             let _ = fs::remove_file(&temporary);
@@ -116,15 +116,14 @@ impl CacheStore for FileCache {
             Err(error) => return Err(at(&path, "read a cache entry", error)),
         };
         let mut bytes = Vec::new();
-        let limit = self.config.max_entry_bytes.saturating_add(format::OVERHEAD);
+        let limit = self.config.max_entry_bytes.saturating_add(cache_entry::OVERHEAD);
         file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| at(&path, "read a cache entry", e))?;
-        let entry = if bytes.len() as u64 > limit { Err("it is too large") } else { format::decode(&bytes) };
-        entry.map(Some).map_err(|reason| {
-            Error::new(ErrorKind::Corrupt, "read a cache entry")
-                .with("path", path.display())
-                .with("reason", reason)
-                .hint("remove the file; it is written again after the next successful load")
-        })
+        let entry = if bytes.len() as u64 > limit {
+            Err(cache_entry::corrupt("it is too large"))
+        } else {
+            cache_entry::decode(&bytes)
+        };
+        entry.map(Some).map_err(|error| error.with("path", path.display()))
     }
 
     async fn put(&self, key: &CacheKey, entry: CacheEntry) -> Result<()> {
@@ -134,11 +133,8 @@ impl CacheStore for FileCache {
                 .with("limit", self.config.max_entry_bytes)
                 .hint("raise `cache.file.max_entry_bytes`"));
         }
-        if entry.revision().is_some_and(|r| r.as_str().len() > format::LONGEST_REVISION) {
-            return Err(Error::new(ErrorKind::LimitExceeded, "put a cache entry")
-                .with("limit", format!("{} bytes of revision", format::LONGEST_REVISION)));
-        }
-        self.write(&path, &entry).map_err(|e| at(&path, "write a cache entry", e))
+        let bytes = cache_entry::encode(&entry)?;
+        self.write(&path, &bytes).map_err(|e| at(&path, "write a cache entry", e))
     }
 
     async fn remove(&self, key: &CacheKey) -> Result<()> {
