@@ -82,9 +82,7 @@ mod tests {
     use super::*;
 
     fn target(url: &str) -> Result<Target> {
-        let mut config = RedisConfig::default();
-        config.url = Secret::new(url);
-        Target::of(&config)
+        Target::of(&RedisConfig { url: Secret::new(url), ..RedisConfig::default() })
     }
 
     #[test]
