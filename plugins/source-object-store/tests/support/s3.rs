@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader},
     path::Path,
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{Arc, LazyLock},
 };
 
@@ -16,8 +16,8 @@ pub struct Server {
     pub port: u16,
     pub id: String,
     pub secret: String,
-    /// The server ends when this is closed, which the system does when the process ends, however it does.
-    _alive: ChildStdin,
+    /// The server ends when its input is closed, which the system does when the process ends, however it does.
+    _child: Child,
 }
 
 /// Started by the first test that asks.
@@ -34,7 +34,6 @@ fn start() -> Server {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/s3.py");
     let mut child =
         Command::new(PYTHON).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let alive = child.stdin.take().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     // Reading ends when the script does, so this cannot hang on one that failed.
     let line = lines.by_ref().map(Result::unwrap).find(|l| l.split(' ').count() == 3 && !l.contains('*'));
@@ -46,7 +45,7 @@ fn start() -> Server {
         port: words.next().unwrap().parse().unwrap(),
         id: words.next().unwrap(),
         secret: words.next().unwrap(),
-        _alive: alive,
+        _child: child,
     }
 }
 
