@@ -5,6 +5,7 @@
     allow(dead_code, reason = "libcurl's thread must not wait, others may")
 )]
 pub(crate) mod bridge;
+pub mod cache_entry;
 pub mod cache_file;
 pub mod cache_memory;
 pub mod clock_system;

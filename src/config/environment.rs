@@ -7,6 +7,8 @@ use crate::backends::http_backend::HttpBackend;
 /// Deeper than any table that somebody knows: what is left of a longer name stays in one piece, and is refused as a
 /// key that nobody knows. Tables in tables are walked by recursion, which one long name must not exhaust.
 const LEVELS: usize = 16;
+use crate::Secret;
+
 /// Variables that begin so are settings.
 const PREFIX: &str = "LEVERFRAME_";
 /// The variable of the flag client's public contract; `LEVERFRAME_TRANSPORT__USE` wins over it.
@@ -14,15 +16,32 @@ const HTTP_BACKEND: &str = "EXD_HTTP_BACKEND";
 
 /// Returns the variables of the process that are settings; those that are not Unicode are left out.
 ///
-/// The one place that reads the environment. Pass the result to
-/// [`ConfigBuilder::environment`](super::ConfigBuilder::environment).
+/// Pass the result to [`ConfigBuilder::environment`](super::ConfigBuilder::environment).
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub fn process_environment() -> Vec<(String, String)> {
-    std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .filter(|(key, _)| key.starts_with(PREFIX) || key == HTTP_BACKEND)
-        .collect()
+    variables(|key| key.starts_with(PREFIX) || key == HTTP_BACKEND).collect()
+}
+
+/// Returns those of the named variables of the process that are set, for backends whose platform hands credentials
+/// over in the environment; those that are not Unicode are left out.
+///
+/// # Examples
+/// ```
+/// use leverframe::config::ambient_environment;
+/// assert!(ambient_environment(&["A_VARIABLE_THAT_NOBODY_SETS"]).is_empty());
+/// ```
+#[must_use]
+pub fn ambient_environment(names: &[&str]) -> Vec<(String, Secret)> {
+    variables(|key| names.contains(&key)).map(|(key, value)| (key, Secret::new(value))).collect()
+}
+
+/// The one place that reads the environment.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn variables(wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(move |(key, value)| {
+        let key = key.into_string().ok().filter(|key| wanted(key))?;
+        Some((key, value.into_string().ok()?))
+    })
 }
 
 /// Sorts variables into the contract's own, which are weaker, and ours.

@@ -30,7 +30,7 @@ use serde::de::DeserializeOwned;
 pub use serde as __serde;
 
 pub use self::{
-    environment::process_environment,
+    environment::{ambient_environment, process_environment},
     explain::{Explained, Layer},
     fields::{Field, FieldKind},
     reference::reference_markdown,

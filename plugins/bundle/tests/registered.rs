@@ -1,14 +1,21 @@
-//! What the bundle links is registered.
+//! What the bundle links is registered, and nothing that was left out.
 
 use leverframe::registry::Registry;
 use leverframe_bundle as _;
 
 #[test]
-fn every_plug_in_of_the_bundle_is_registered_once() {
+fn every_plug_in_whose_feature_is_on_is_registered_once() {
     let registry = Registry::discover().unwrap();
 
-    let foreign: Vec<_> =
+    let mut foreign: Vec<_> =
         registry.list().into_iter().filter(|l| l.origin != "leverframe").map(|l| l.origin).collect();
+    foreign.sort_unstable();
 
-    assert_eq!(foreign, ["transport-example"]);
+    let linked = [
+        ("cache-redis", cfg!(feature = "cache-redis")),
+        ("source-object-store", cfg!(feature = "source-object-store")),
+        ("transport-example", cfg!(feature = "transport-example")),
+    ];
+    let expected: Vec<_> = linked.into_iter().filter(|(_, on)| *on).map(|(origin, _)| origin).collect();
+    assert_eq!(foreign, expected);
 }

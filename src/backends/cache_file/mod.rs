@@ -6,7 +6,6 @@
 //! processes that write one key, the later wins.
 
 mod config;
-mod format;
 
 use std::{
     fs::{self, File},
@@ -22,7 +21,9 @@ use async_trait::async_trait;
 
 pub use self::config::FileCacheConfig;
 use crate::{
-    Error, ErrorKind, Result, durable, register_cache,
+    Error, ErrorKind, Result,
+    backends::cache_entry,
+    durable, register_cache,
     registry::{BuildContext, Plugin},
     traits::{CacheEntry, CacheKey, CacheStore},
 };
@@ -78,19 +79,14 @@ impl CacheStore for FileCache {
 
     async fn get(&self, key: &CacheKey) -> Result<Option<CacheEntry>> {
         let path = self.path(key)?;
-        let limit = self.config.max_entry_bytes.saturating_add(format::OVERHEAD);
+        let limit = self.config.max_entry_bytes.saturating_add(cache_entry::OVERHEAD);
         let entry = match read_bounded(&path, limit) {
-            Ok(Some(bytes)) => format::decode(&bytes),
-            Ok(None) => Err("it is too large, or no regular file"),
+            Ok(Some(bytes)) => cache_entry::decode(&bytes),
+            Ok(None) => Err(cache_entry::corrupt("it is too large, or no regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(&path, "read a cache entry", error)),
         };
-        entry.map(Some).map_err(|reason| {
-            Error::new(ErrorKind::Corrupt, "read a cache entry")
-                .with("path", path.display())
-                .with("reason", reason)
-                .hint("remove the file; it is written again after the next successful load")
-        })
+        entry.map(Some).map_err(|error| error.with("path", path.display()))
     }
 
     async fn put(&self, key: &CacheKey, entry: CacheEntry) -> Result<()> {
@@ -100,11 +96,8 @@ impl CacheStore for FileCache {
                 .with("limit", self.config.max_entry_bytes)
                 .hint("raise `cache.file.max_entry_bytes`"));
         }
-        if entry.revision().is_some_and(|r| r.as_str().len() > format::LONGEST_REVISION) {
-            return Err(Error::new(ErrorKind::LimitExceeded, "put a cache entry")
-                .with("limit", format!("{} bytes of revision", format::LONGEST_REVISION)));
-        }
-        durable::replace(&path, &format::encode(&entry)).map_err(|e| at(&path, "write a cache entry", e))
+        let bytes = cache_entry::encode(&entry)?;
+        durable::replace(&path, &bytes).map_err(|e| at(&path, "write a cache entry", e))
     }
 
     async fn remove(&self, key: &CacheKey) -> Result<()> {
