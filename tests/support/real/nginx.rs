@@ -2,17 +2,19 @@
 
 use std::{
     fs::{self, File},
-    net::TcpListener,
+    io::{Read, Write},
+    net::TcpStream,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use rcgen::date_time_ymd;
 
 use super::{
     certs::Pki,
-    process::{Server, program},
+    process::{Server, free_ports, program},
 };
 
 /// The user and password of `/basic/`.
@@ -159,11 +161,8 @@ impl Nginx {
 }
 
 impl Ports {
-    /// All at once, so that they differ.
     fn pick() -> Self {
-        let taken: [TcpListener; 8] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
-        let [plain, tls, second, mutual, expired, misnamed, tls12, tls11] =
-            taken.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        let [plain, tls, second, mutual, expired, misnamed, tls12, tls11] = free_ports();
         Self { plain, tls, second, mutual, expired, misnamed, tls12, tls11 }
     }
 }
@@ -177,17 +176,41 @@ fn launch(dir: &Path) -> (Server, Ports) {
         command.arg("-p").arg(dir).arg("-e").arg(dir.join("error.log")).arg("-c").arg("nginx.conf");
         // What nginx says before it reads its configuration goes to the terminal otherwise.
         command.stderr(File::create(dir.join("stderr.log")).unwrap());
-        if let Ok(server) = catch_unwind(AssertUnwindSafe(|| Server::start(&mut command, ports.plain))) {
+        let started = catch_unwind(AssertUnwindSafe(|| Server::start(&mut command, ports.plain)));
+        if let Ok(server) = started
+            && answers_as(dir, ports.plain)
+        {
             return (server, ports);
         }
     }
     panic!("nginx does not start: {}", fs::read_to_string(dir.join("error.log")).unwrap_or_default());
 }
 
+/// Whether it is our nginx that listens: one that could not have every port ends, and leaves them to others.
+fn answers_as(dir: &Path, port: u16) -> bool {
+    // Bounded by attempts: nginx gives up after 3 s itself.
+    (0..400).any(|_| {
+        let ours = ask_who(port).is_ok_and(|answer| answer.ends_with(&dir.display().to_string()));
+        if !ours {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        ours
+    })
+}
+
+fn ask_who(port: u16) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(("127.0.0.1", port))?;
+    connection.set_read_timeout(Some(Duration::from_millis(500)))?;
+    connection.write_all(b"GET /who HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 fn configuration(dir: &Path, ports: Ports) -> String {
     let dir = dir.display();
     let Ports { plain, tls, second, mutual, expired, misnamed, tls12, tls11 } = ports;
-    let locations = locations(ports);
+    let locations = format!("location = /who {{ access_log off; return 200 {dir}; }}\n{}", locations(ports));
     let tls_server = |port: u16, certificate: &str, more: &str| {
         format!(
             "server {{
