@@ -2,13 +2,11 @@
 
 use figment::value::{Dict, Value};
 
-use crate::backends::http_backend::HttpBackend;
+use crate::{Secret, backends::http_backend::HttpBackend};
 
 /// Deeper than any table that somebody knows: what is left of a longer name stays in one piece, and is refused as a
 /// key that nobody knows. Tables in tables are walked by recursion, which one long name must not exhaust.
 const LEVELS: usize = 16;
-use crate::Secret;
-
 /// Variables that begin so are settings.
 const PREFIX: &str = "LEVERFRAME_";
 /// The variable of the flag client's public contract; `LEVERFRAME_TRANSPORT__USE` wins over it.
