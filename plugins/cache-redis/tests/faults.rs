@@ -101,7 +101,7 @@ fn a_server_killed_and_gone_is_unavailable_until_it_is_back() {
 fn a_server_that_hangs_ends_in_a_time_out_and_works_again_after_it() {
     let server = Server::start(&[]);
     let mut config = server.config();
-    (config.connect_timeout_ms, config.timeout_ms) = (100, 100);
+    (config.connect_timeout_ms, config.timeout_ms) = (1_000, 300);
     let cache = RedisCache::open(config).unwrap();
     put(&cache, "k", entry("content"));
     server.freeze(true);
@@ -366,7 +366,7 @@ fn a_call_that_nobody_waits_for_any_more_does_no_harm() {
 async fn a_runtime_of_one_thread_goes_on_while_the_server_hangs() {
     let server = Server::start(&[]);
     let mut config = server.config();
-    (config.connect_timeout_ms, config.timeout_ms) = (200, 200);
+    (config.connect_timeout_ms, config.timeout_ms) = (1_000, 300);
     let cache = std::sync::Arc::new(RedisCache::open(config).unwrap());
     cache.put(&key("k"), entry("content")).await.unwrap();
     server.freeze(true);
