@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, fmt};
 
 use bytes::Bytes;
 
+/// What the detached signature of a document has behind the document's own name.
+pub(crate) const SIGNATURE_EXTENSION: &str = ".sig";
+
 /// The opaque name of one state of a source: an ETag, a commit, a digest.
 ///
 /// Two loads that report equal revisions carried equal content.
@@ -50,6 +53,7 @@ impl fmt::Display for Revision {
 pub struct Document {
     revision: Revision,
     name: Option<String>,
+    signature: Option<Bytes>,
     content: Content,
 }
 
@@ -57,7 +61,7 @@ impl Document {
     /// Makes a document without a name.
     #[must_use]
     pub fn new(revision: Revision, content: Content) -> Self {
-        Self { revision, name: None, content }
+        Self { revision, name: None, signature: None, content }
     }
 
     /// Sets the name that the location suggests: a directory's name, an archive's file name.
@@ -65,6 +69,19 @@ impl Document {
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.name = Some(name.into());
         self
+    }
+
+    /// Sets the detached signature that came with the content.
+    #[must_use]
+    pub fn signed(mut self, signature: impl Into<Bytes>) -> Self {
+        self.signature = Some(signature.into());
+        self
+    }
+
+    /// Returns the detached signature that came with the content.
+    #[must_use]
+    pub fn signature(&self) -> Option<&Bytes> {
+        self.signature.as_ref()
     }
 
     /// Returns the name of this state.

@@ -15,10 +15,15 @@
 extern crate self as leverframe;
 
 mod auth;
+mod backoff;
+mod calendar;
 pub mod document;
+mod durable;
+mod encoding;
 mod error;
 mod frame;
 mod secret;
+mod wiring;
 
 pub mod backends;
 pub mod config;
@@ -36,13 +41,15 @@ pub mod traits;
 pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
 pub use crate::{
     auth::UriAuth,
+    backends::http_backend::HttpBackend,
+    calendar::rfc3339,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
     flags::{FlagData, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
-    frame::{Leverframe, LeverframeBuilder},
+    frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
 };

@@ -55,6 +55,17 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+/// Returns a URI, well-formed or not, without what may be secret in it: user-info, and whatever follows a `?`.
+pub(crate) fn without_credentials(uri: &str) -> String {
+    let (uri, query) = uri.split_once('?').map_or((uri, ""), |(uri, _)| (uri, "?…"));
+    let (scheme, rest) = uri.split_at(uri.find("://").map_or(0, |at| at + "://".len()));
+    let authority = &rest[..rest.find(['/', '#']).unwrap_or(rest.len())];
+    match authority.rfind('@') {
+        Some(at) => format!("{scheme}***{}{query}", &rest[at..]),
+        None => format!("{scheme}{rest}{query}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,6 +75,20 @@ mod tests {
         let secret = Secret::new("hunter2");
 
         assert!(!format!("{secret:?} {secret:#?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn uris_lose_user_info_and_query_and_nothing_else() {
+        for (uri, shown) in [
+            ("https://ann:hunter2@host:1/a@b", "https://***@host:1/a@b"),
+            ("https://ann@hunter2@host", "https://***@host"),
+            ("file:///a%2?token=hunter2#x", "file:///a%2?…"),
+            ("ann:hunter2@host/a", "***@host/a"),
+            ("git+https://host/flags.git#main:payments", "git+https://host/flags.git#main:payments"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(uri), shown);
+        }
     }
 
     #[test]

@@ -24,6 +24,41 @@ fn with_file(text: &str, environment: &[(&str, &str)]) -> leverframe::Result<Con
 }
 
 #[test]
+fn names_that_no_key_leads_to_are_refused() {
+    for text in ["[flags.\"a.b\"]\ntypo = 1\n", "[flags.\"\"]\nuri = \"x\"\n"] {
+        let error = with_file(text, &NOTHING).unwrap_err();
+
+        assert!(error.chain().contains("a name is empty or has a dot"), "{}", error.chain());
+        assert!(error.chain().contains("line: 1"), "{}", error.chain());
+    }
+    for name in ["LEVERFRAME_FLAGS__A.B__TYPO", "LEVERFRAME_CACHE____X", "LEVERFRAME_"] {
+        assert!(with_file("", &[(name, "x")]).is_err(), "{name}");
+    }
+}
+
+#[test]
+fn numbers_that_do_not_fit_are_refused() {
+    for number in ["1e999", "-1e999", "9223372036854775808"] {
+        let error = with_file(&format!("[cache.file]\nmax_entry_bytes = {number}\n"), &NOTHING).unwrap_err();
+
+        assert!(error.chain().contains("does not fit 64 bits"), "{}", error.chain());
+    }
+    assert!(with_file("[source.file]\na = inf\nb = -inf\n", &NOTHING).is_ok());
+}
+
+#[test]
+fn values_are_told_as_toml_without_user_info_and_query() {
+    let text = "[source.file]\nc = 1e300\nd = nan\na = \"\\u0000\\u001b\\u007f\\n\\\"\"\nb = \"https://ann:hunter2@h/x?token=hunter2\"\n";
+
+    let config = with_file(text, &NOTHING).unwrap();
+
+    assert_eq!(explain(&config, "source.file.a").0, r#""\u0000\u001b\u007f\n\"""#);
+    assert_eq!(explain(&config, "source.file.c").0, "1e300");
+    assert_eq!(explain(&config, "source.file.d").0, "nan");
+    assert_eq!(explain(&config, "source.file.b").0, "\"https://***@h/x?…\"");
+}
+
+#[test]
 fn each_layer_wins_over_those_below_it() {
     let text = "[cache]\nuse = \"file\"\n[cache.file]\ndir = \"/from/file\"\nmax_entry_bytes = 7\n";
     let environment = [("LEVERFRAME_CACHE__FILE__DIR", "/from/environment")];
@@ -132,6 +167,31 @@ fn a_frame_builds_namespaces_cache_and_clock_and_lists_what_it_has() {
     assert_eq!(error.hint_text(), Some("did you mean `shop`?"));
     assert_eq!(frame.cache().name(), "memory");
     frame.close().unwrap();
+}
+
+#[test]
+fn a_frame_hands_each_backend_its_own_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leverframe.toml");
+    let cache = dir.path().join("cache").display().to_string();
+    let text = format!(
+        "[clock]\nuse = \"system\"\n[clock.system]\n[cache]\nuse = \"file\"\n[cache.file]\ndir = \"{cache}\"\n[cache.memory]\n"
+    );
+    fs::write(&file, text).unwrap();
+
+    let frame = Leverframe::builder().config(Config::builder().file(file)).build().unwrap();
+
+    assert_eq!(frame.cache().name(), "file");
+    assert!(format!("{:?}", frame.cache()).contains(&cache), "{:?}", frame.cache());
+}
+
+#[test]
+fn a_choice_of_the_wrong_type_names_its_key() {
+    let config = Config::builder().set("cache.use", 7);
+
+    let error = Leverframe::builder().config(config).build().unwrap_err().chain();
+
+    assert!(error.contains("cache.use") && error.contains("it must be a string"), "{error}");
 }
 
 #[test]

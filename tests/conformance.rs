@@ -2,7 +2,7 @@
 #![cfg(feature = "testing")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use http::Uri;
 use leverframe::{
@@ -11,6 +11,7 @@ use leverframe::{
         cache_file::{FileCache, FileCacheConfig},
         cache_memory::MemoryCache,
         clock_system::SystemClock,
+        layers,
     },
     document::{Content, Tree},
     live::block_on,
@@ -194,7 +195,19 @@ mod transports {
         transport::Fixture::new(transport.clone(), Script(transport, 0))
     }
 
+    /// All layers, but with one attempt: what is tried again is told as exhausted, which T6 forbids a transport.
+    fn layered() -> transport::Fixture<layers::Observe> {
+        let script = ScriptedTransport::new();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let timeout = layers::Timeout::new(Arc::new(script.clone()), Arc::clone(&clock));
+        let mut once = layers::RetryPolicy::default();
+        once.attempts = 1;
+        let retry = layers::Retry::new(Arc::new(timeout), Arc::clone(&clock)).policy(once);
+        transport::Fixture::new(layers::Observe::new(Arc::new(retry), clock), Script(script, 0))
+    }
+
     leverframe::transport_conformance!(scripted_transport, scripted);
+    leverframe::transport_conformance!(layered_transport, layered);
 }
 
 mod sinks {

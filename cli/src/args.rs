@@ -75,6 +75,28 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Pack a namespace into an archive, or unpack one
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// Follow a namespace: print each change as it lands, with what it moves
+    #[command(after_help = "Examples:
+  leverframe watch https://flags.example.com/payments.tar.gz --interval 10
+  leverframe watch git+https://git.example.com/flags.git#main:payments
+  leverframe watch file:///etc/app/payments --changes 1 --format json
+
+Credentials come from the URI, from --token-file, or from LEVERFRAME_SOURCE__HTTPS__BEARER_TOKEN and its like.")]
+    Watch(WatchArgs),
+    /// Make a key pair to sign namespaces with
+    #[command(after_help = "Example:
+  leverframe keygen release.key      # writes the secret key, prints the public one")]
+    Keygen(KeygenArgs),
+    /// Sign a namespace: a directory gets `leverframe.sig`, an archive gets FILE.sig beside it
+    #[command(after_help = "Examples:
+  leverframe sign payments --key release.key
+  leverframe sign payments-v8.tar.gz --key release.key --expires 90d
+  leverframe sign payments --key second.key --add     # beside the signatures that are there")]
+    Sign(SignArgs),
+    /// Verify the signature of a namespace
+    #[command(after_help = "Example:
+  leverframe verify payments-v8.tar.gz --trusted lvf-pub-... --trusted lvf-pub-... --threshold 2")]
+    Verify(VerifyArgs),
     /// Start a new namespace that lints clean
     #[command(after_help = "Examples:
   leverframe init payments
@@ -117,7 +139,7 @@ pub(crate) struct FormatArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
-    /// The namespace: a directory, an archive, or a file:// URI
+    /// The namespace: a directory, an archive, or a URI
     #[arg(default_value = ".")]
     pub(crate) place: String,
     #[command(flatten)]
@@ -151,7 +173,7 @@ pub(crate) struct ContextArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct ManifestArgs {
-    /// The namespace: a directory, an archive, or a file:// URI
+    /// The namespace: a directory, an archive, or a URI
     #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
     pub(crate) manifest: String,
     #[command(flatten)]
@@ -192,7 +214,7 @@ pub(crate) struct ExplainArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct DiffArgs {
-    /// The namespace as it was: a directory, an archive, or a file:// URI
+    /// The namespace as it was: a directory, an archive, or a URI
     pub(crate) old: String,
     /// The namespace as it is to be
     pub(crate) new: String,
@@ -210,7 +232,7 @@ pub(crate) struct SchemaArgs {
     /// The environment; every environment where it is left out
     #[arg(long, value_name = "ENV")]
     pub(crate) env: Option<String>,
-    /// The namespace: a directory, an archive, or a file:// URI
+    /// The namespace: a directory, an archive, or a URI
     #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
     pub(crate) manifest: String,
     /// The form of the output
@@ -234,7 +256,7 @@ pub(crate) struct FixturesArgs {
     /// The environment
     #[arg(long, value_name = "ENV")]
     pub(crate) env: String,
-    /// The namespace: a directory, an archive, or a file:// URI
+    /// The namespace: a directory, an archive, or a URI
     #[arg(long, value_name = "PATH-OR-URI", default_value = ".")]
     pub(crate) manifest: String,
     /// How much is covered
@@ -301,6 +323,64 @@ pub(crate) enum ManifestCommand {
         /// The directory to make; it must not exist, or be empty
         dir: PathBuf,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WatchArgs {
+    /// Where the namespace is: a URI, a directory or an archive
+    pub(crate) place: String,
+    /// The longest time between two looks, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub(crate) interval: f64,
+    /// End after this many changes
+    #[arg(long, value_name = "N")]
+    pub(crate) changes: Option<u64>,
+    /// A file with a bearer token for the source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArgs {
+    /// The file to write the secret key to; it must not exist
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// The namespace: a directory or an archive
+    pub(crate) place: PathBuf,
+    /// A file with a secret key; may be repeated
+    #[arg(long = "key", value_name = "FILE", required = true)]
+    pub(crate) keys: Vec<PathBuf>,
+    /// The place in the succession of signed states [default: one more than the signature that is there]
+    #[arg(long, value_name = "N", conflicts_with = "add")]
+    pub(crate) counter: Option<u64>,
+    /// How long the signature holds, such as 90d or 12h [default: for ever]
+    #[arg(long, value_name = "DURATION", conflicts_with = "add")]
+    pub(crate) expires: Option<String>,
+    /// Add to the signature that is there instead of making a new one
+    #[arg(long)]
+    pub(crate) add: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The namespace: a directory, an archive, or a URI
+    pub(crate) place: String,
+    /// A public key that is believed; may be repeated
+    #[arg(long = "trusted", value_name = "KEY", required = true)]
+    pub(crate) trusted: Vec<String>,
+    /// How many believed keys must have signed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) threshold: usize,
+    /// The lowest counter that is accepted
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) lowest_counter: u64,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,15 @@
-//! Where a namespace is: a directory, an archive, a `file://` URI.
+//! Where a namespace is: a directory, an archive, a URI.
 
 use std::path::{Path, PathBuf};
 
 use leverframe::{
-    LintReport,
-    document::Tree,
+    LintReport, LoadOptions,
+    document::{Content, Document, Tree},
     eval::Program,
+    live::block_on,
     manifest::{Fingerprint, LintOptions, Linted, Manifest, archive, lint_tree},
     sources::file::{FileConfig, ReadLimits, read_tree},
+    traits::Load,
 };
 
 use crate::{
@@ -30,7 +32,11 @@ pub(crate) struct Checked {
 
 impl Place {
     pub(crate) fn read(place: &str, schema_major: Option<u64>) -> Result<Self, Failure> {
-        let path = path_of(place)?;
+        let path = match place.split_once("://") {
+            None => PathBuf::from(place),
+            Some(("file", _)) => FileConfig::of_uri(place)?.path,
+            Some(_) => return Self::fetch(place, schema_major),
+        };
         let resolved = path.canonicalize().unwrap_or_else(|_| path.clone());
         let name = resolved.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let mut options = LintOptions::new();
@@ -41,9 +47,23 @@ impl Place {
             options = options.with_slug(leverframe::manifest::archive::slug_of_file(&name));
             archive::unpack(&read_file(&path)?).map_err(|e| e.with("path", path.display()))?.tree
         };
-        options = schema_major.into_iter().fold(options, LintOptions::with_schema_major);
+        Ok(Self::lint(tree, options, schema_major))
+    }
+
+    /// Loads what a URI of any registered scheme names.
+    fn fetch(uri: &str, schema_major: Option<u64>) -> Result<Self, Failure> {
+        let source = LoadOptions::new().source_of(uri)?;
+        let Load::Snapshot(document) = block_on(source.load(None))? else {
+            return Err(Failure::new(exit::IO, "the source brought no whole state"));
+        };
+        let (tree, options) = unpacked(document)?;
+        Ok(Self::lint(tree, options, schema_major))
+    }
+
+    fn lint(tree: Tree, options: LintOptions, schema_major: Option<u64>) -> Self {
+        let options = schema_major.into_iter().fold(options, LintOptions::with_schema_major);
         let linted = lint_tree(&tree, &options);
-        Ok(Self { tree, linted })
+        Self { tree, linted }
     }
 
     pub(crate) fn report(&self) -> &LintReport {
@@ -60,13 +80,17 @@ impl Place {
     }
 }
 
-fn path_of(place: &str) -> Result<PathBuf, Failure> {
-    match place.split_once("://") {
-        None => Ok(PathBuf::from(place)),
-        Some(("file", _)) => Ok(FileConfig::of_uri(place)?.path),
-        Some((scheme, _)) => Err(Failure::usage(format!("no source serves `{scheme}://`"))
-            .with_hint("give a directory, an archive, or a file:// URI")),
-    }
+/// Takes the files out of what a source brought, with what its name says of them.
+pub(crate) fn unpacked(document: Document) -> leverframe::Result<(Tree, LintOptions)> {
+    let name = document.name().map(str::to_owned);
+    let options = LintOptions::new();
+    Ok(match document.into_content() {
+        Content::Tree(tree) => (tree, name.into_iter().fold(options, LintOptions::with_directory)),
+        Content::Bytes(bytes) => {
+            let slug = name.map(|name| archive::slug_of_file(&name));
+            (archive::unpack(&bytes)?.tree, slug.into_iter().fold(options, LintOptions::with_slug))
+        }
+    })
 }
 
 /// Reads an archive of at most the size that an archive may have.

@@ -1,8 +1,16 @@
-//! What the settings of every transport that speaks HTTP hold.
+//! What every transport that speaks HTTP shares: the settings, and what is the same whoever does the talking.
+
+pub(crate) mod exchange;
+pub(crate) mod failure;
+mod gunzip;
+pub(crate) mod head;
+pub(crate) mod hop;
+mod location;
+pub(crate) mod trust;
 
 use std::path::PathBuf;
 
-use crate::settings;
+use crate::{Secret, settings};
 
 settings! {
     /// How connections are made; the table of the `reqwest`, `curl` and `curl_cli` transports alike.
@@ -20,7 +28,7 @@ settings! {
         /// The PEM file with the client certificate's private key. Needed with `client_cert_file`.
         pub client_key_file: PathBuf = Path, PathBuf::new();
         /// The proxy's URL, `http://`, `https://` or `socks5://`. Empty: what the environment says (`HTTPS_PROXY`, `NO_PROXY`).
-        pub proxy: String = String, String::new();
+        pub proxy: Secret = Secret, Secret::new("");
         /// How long connecting may take, name resolution and TLS included, in milliseconds.
         pub connect_timeout_ms: u64 = Integer, 5_000;
         /// Whether HTTP/2 is offered.

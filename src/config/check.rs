@@ -1,5 +1,7 @@
 //! Whether every key is known.
 
+use figment::value::{Dict, Value};
+
 use super::{Config, FlagsSettings, root};
 use crate::{
     Result,
@@ -11,7 +13,8 @@ use crate::{
 impl Config {
     /// Checks the names of the root tables and the namespaces' settings, which need no registry.
     pub(super) fn check_root(&self) -> Result<()> {
-        let Ok(dict) = self.figment.extract::<figment::value::Dict>() else { return Ok(()) };
+        let Ok(dict) = self.figment.extract::<Dict>() else { return Ok(()) };
+        self.check_names("", &dict)?;
         let known: Vec<&str> = root::TABLES.iter().map(|(name, _)| *name).chain(["source"]).collect();
         for key in dict.keys() {
             if !known.contains(&key.as_str()) {
@@ -20,6 +23,21 @@ impl Config {
         }
         for name in self.tables("flags") {
             self.read::<FlagsSettings>(&format!("flags.{name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Refuses names that a key with dots cannot lead to: their tables would be neither checked nor read.
+    fn check_names(&self, prefix: &str, dict: &Dict) -> Result<()> {
+        for (name, value) in dict {
+            let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if name.is_empty() || name.contains('.') {
+                let error = self.error("read the configuration", &key, "a name is empty or has a dot");
+                return Err(error.hint("name it with letters, digits, `_` and `-`"));
+            }
+            if let Value::Dict(_, inner) = value {
+                self.check_names(&key, inner)?;
+            }
         }
         Ok(())
     }
@@ -37,7 +55,7 @@ impl Config {
     }
 
     fn check_kind<T: Kind + ?Sized>(&self, registry: &Registry, selected: bool) -> Result<()> {
-        let Ok(figment::value::Value::Dict(_, table)) = self.figment.find_value(T::WORD) else {
+        let Ok(Value::Dict(_, table)) = self.figment.find_value(T::WORD) else {
             return Ok(());
         };
         for (name, inner) in &table {
@@ -49,7 +67,7 @@ impl Config {
                 let names = registry.of::<T>().map(|plugin| plugin.name());
                 return Err(self.unknown(&key, names.chain(selected.then_some("use"))));
             };
-            let figment::value::Value::Dict(_, inner) = inner else {
+            let Value::Dict(_, inner) = inner else {
                 return Err(self.error("read the configuration", &key, "it must be a table"));
             };
             for field in inner.keys() {

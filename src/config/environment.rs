@@ -2,8 +2,11 @@
 
 use figment::value::{Dict, Value};
 
-use crate::Secret;
+use crate::{Secret, backends::http_backend::HttpBackend};
 
+/// Deeper than any table that somebody knows: what is left of a longer name stays in one piece, and is refused as a
+/// key that nobody knows. Tables in tables are walked by recursion, which one long name must not exhaust.
+const LEVELS: usize = 16;
 /// Variables that begin so are settings.
 const PREFIX: &str = "LEVERFRAME_";
 /// The variable of the flag client's public contract; `LEVERFRAME_TRANSPORT__USE` wins over it.
@@ -46,11 +49,11 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
         if let Some(rest) = key.strip_prefix(PREFIX) {
             let path = rest.to_ascii_lowercase();
             // Strings stay strings: a token of digits must not lose its leading zero.
-            insert(&mut ours, path.split("__"), list_or_text(&path, value));
+            insert(&mut ours, path.splitn(LEVELS, "__"), list_or_text(&path, value));
         } else if key == HTTP_BACKEND
-            && let Some(name) = http_backend(&value)
+            && let Some(backend) = HttpBackend::of_contract(&value)
         {
-            insert(&mut contract, ["transport", "use"], Value::from(name));
+            insert(&mut contract, ["transport", "use"], Value::from(backend.name()));
         }
     }
     (contract, ours)
@@ -64,15 +67,6 @@ fn list_or_text(path: &str, value: String) -> Value {
         return Value::from(names);
     }
     Value::from(value)
-}
-
-/// The contract's names of transports; anything else falls through to the default.
-fn http_backend(value: &str) -> Option<&'static str> {
-    match value {
-        "curl" => Some("curl_cli"),
-        "in-process" | "inprocess" | "reqwest" => Some("reqwest"),
-        _ => None,
-    }
 }
 
 /// Puts a value at a path of tables; what stood in the way gives way.
@@ -95,6 +89,14 @@ pub(super) fn insert<'p>(dict: &mut Dict, path: impl IntoIterator<Item = &'p str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_of_thousands_of_levels_is_read() {
+        let name = format!("LEVERFRAME_CACHE{}", "__A".repeat(20_000));
+        let (_, ours) = split(vec![(name, "x".into())]);
+
+        assert!(ours.contains_key("cache"));
+    }
 
     #[test]
     fn values_keep_every_character() {

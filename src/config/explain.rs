@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use figment::value::Value;
+use figment::value::{Num, Value};
 
 use super::{Config, FieldKind, root};
+use crate::secret::without_credentials;
 
 /// The layers, weakest first.
 ///
@@ -134,9 +135,11 @@ fn is_secret(key: &str) -> bool {
 
 fn toml_text(value: &Value) -> String {
     match value {
-        Value::String(_, v) => strip_user_info(&format!("{v:?}")),
-        Value::Char(_, v) => format!("{:?}", v.to_string()),
+        Value::String(_, v) => quoted(v),
+        Value::Char(_, v) => quoted(&v.to_string()),
         Value::Bool(_, v) => v.to_string(),
+        Value::Num(_, Num::F64(v)) if v.is_nan() => "nan".to_owned(),
+        Value::Num(_, Num::F64(v)) => format!("{v:?}"),
         Value::Num(_, v) => match (v.to_i128(), v.to_u128(), v.to_f64()) {
             (Some(v), _, _) => v.to_string(),
             (_, Some(v), _) => v.to_string(),
@@ -149,16 +152,21 @@ fn toml_text(value: &Value) -> String {
     }
 }
 
-/// A URI may carry a password before its host.
-fn strip_user_info(text: &str) -> String {
-    match text.split_once("://") {
-        Some((scheme, rest)) => {
-            let host_end = rest.find('/').unwrap_or(rest.len());
-            match rest[..host_end].rfind('@') {
-                Some(at) => format!("{scheme}://***{}", &rest[at..]),
-                None => text.to_owned(),
-            }
+/// Writes a text as TOML's basic string, on one line; of a URI without what may be secret in it.
+fn quoted(text: &str) -> String {
+    let text = if text.contains("://") { without_credentials(text) } else { text.to_owned() };
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => quoted.push(c),
         }
-        None => text.to_owned(),
     }
+    quoted.push('"');
+    quoted
 }

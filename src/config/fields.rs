@@ -63,6 +63,8 @@ impl Field {
         match self.default {
             "String::new()" | "PathBuf::new()" | "std::path::PathBuf::new()" => "\"\"",
             "Vec::new()" => "[]",
+            // The version is left out, or the reference would change with each release.
+            own if own.starts_with("concat!(\"leverframe/\"") => "\"leverframe/<version>\"",
             other => [".map(str::to_owned).into()", ".to_owned()", ".into()"]
                 .iter()
                 .find_map(|conversion| other.strip_suffix(conversion))

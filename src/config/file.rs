@@ -1,6 +1,6 @@
 //! A TOML file as a layer.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::Read, path::Path};
 
 use figment::value::{Dict, Value};
 use toml::de::{DeTable, DeValue};
@@ -19,15 +19,24 @@ pub(super) struct File {
 /// Reads exactly the file at `path`: no parent folder is searched.
 pub(super) fn read(path: &Path) -> Result<File> {
     let refuse = |error: Error| error.with("path", path.display());
-    let metadata =
-        fs::metadata(path).map_err(|e| refuse(Error::from_io("read the configuration file", e)))?;
-    if metadata.len() > LARGEST {
+    let failed = |error| refuse(Error::from_io("read the configuration file", error));
+    if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(refuse(
-            Error::new(ErrorKind::LimitExceeded, "read the configuration file").with("limit", LARGEST),
+            Error::new(ErrorKind::Config, "read the configuration file")
+                .with("reason", "it is not a regular file")
+                .hint("name the file itself, such as `leverframe.toml`"),
         ));
     }
-    let text =
-        fs::read_to_string(path).map_err(|e| refuse(Error::from_io("read the configuration file", e)))?;
+    let mut text = String::new();
+    // The file may grow while it is read, so the bound is on the reading.
+    fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_string(&mut text)).map_err(failed)?;
+    if text.len() as u64 > LARGEST {
+        return Err(refuse(
+            Error::new(ErrorKind::LimitExceeded, "read the configuration file")
+                .with("limit", LARGEST)
+                .hint("a configuration is written by hand: is it the right file?"),
+        ));
+    }
     parse(&text).map_err(refuse)
 }
 
@@ -67,7 +76,12 @@ fn value(text: &str, path: &str, value: &DeValue<'_>, lines: &mut BTreeMap<Strin
             Value::from(v)
         }
         DeValue::Float(v) => {
-            Value::from(v.as_str().parse::<f64>().map_err(|_| refuse("the float is malformed"))?)
+            let float: f64 = v.as_str().parse().map_err(|_| refuse("the float is malformed"))?;
+            // Rust rounds what is too large to infinity, which nobody wrote.
+            if float.is_infinite() && !v.as_str().ends_with("inf") {
+                return Err(refuse("the float does not fit 64 bits"));
+            }
+            Value::from(float)
         }
         DeValue::Boolean(v) => Value::from(*v),
         DeValue::Datetime(v) => Value::from(v.to_string()),

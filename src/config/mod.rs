@@ -78,6 +78,23 @@ impl Config {
         outcome.map_err(|error| self.describe(key, &error))
     }
 
+    /// Reads the single value at `key`, such as `cache.use`; `None` where no layer sets it.
+    ///
+    /// # Errors
+    /// `Config` for a value of the wrong type, with the key, the layer and the line.
+    pub fn value<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        if !self.figment.contains(key) {
+            return Ok(None);
+        }
+        self.read(key).map(Some)
+    }
+
+    /// Returns true if both say the same at `key`, wherever it stands.
+    pub(crate) fn says_the_same(&self, other: &Self, key: &str) -> bool {
+        let value = |config: &Self| config.figment.extract_inner::<serde_json::Value>(key).ok();
+        value(self) == value(other)
+    }
+
     /// Returns the names of the tables inside the table at `key`, in order.
     #[must_use]
     pub fn tables(&self, key: &str) -> Vec<String> {

@@ -1,7 +1,9 @@
 //! The tables that the framework itself reads.
 
+use std::path::PathBuf;
+
 use super::Field;
-use crate::settings;
+use crate::{Secret, settings};
 
 /// The framework's own tables with their settings.
 pub(super) const TABLES: &[(&str, &[Field])] = &[
@@ -49,12 +51,33 @@ settings! {
     pub struct FlagsSettings {
         /// The source, by its registered name. Empty: the one that serves the URI's scheme.
         pub source: String = String, String::new();
-        /// Where the namespace is, such as `file:///etc/app/flags`. Required.
+        /// Where the namespace is, such as `https://flags.example.com/payments.tar.gz`. Required.
         pub uri: String = String, String::new();
         /// The environment to evaluate in. Required.
         pub environment: String = String, String::new();
+        /// A token for the source, sent as `Authorization: Bearer`. Goes before the source's own table.
+        pub bearer_token: Secret = Secret, Secret::new("");
+        /// The user for the source, where it takes a user and a password.
+        pub user: String = String, String::new();
+        /// The password for the source.
+        pub password: Secret = Secret, Secret::new("");
         /// The longest time between two looks at the source, in milliseconds.
         pub poll_interval_ms: u64 = Integer, 30_000;
+        /// A file that the archive is kept in; a start within five minutes of its last write asks nobody.
+        pub cache_path: PathBuf = Path, PathBuf::new();
+        /// How many generations of last known good are kept in the cache that `[cache]` chooses; 0 for none. The
+        /// `memory` cache keeps none: it ends with the process.
+        pub generations: u64 = Integer, 3;
+        /// What to do about a state that the source has not confirmed for long: `serve`, `warn` or `fail`.
+        pub stale: String = String, "warn".to_owned();
+        /// How long is long, in milliseconds.
+        pub max_stale_age_ms: u64 = Integer, 86_400_000;
+        /// An archive to serve when nothing else can be had.
+        pub baseline: PathBuf = Path, PathBuf::new();
+        /// The public keys that must vouch for the files; empty: nobody must.
+        pub trusted_keys: Vec<String> = List, Vec::new();
+        /// How many of them must have signed.
+        pub threshold: u64 = Integer, 1;
         /// Whether every evaluation gives its default.
         pub dry_run: bool = Boolean, false;
     }

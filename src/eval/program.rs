@@ -292,10 +292,9 @@ impl<'m> Compiler<'m> {
                 .iter()
                 .map(|v| VariantEntry { key: VariantKey::new(&v.key), value: v.value.clone() }),
         );
-        let variant = |key: &str| {
-            // Lint has refused undeclared keys; the first variant stands in for hand-built models.
-            first + flag.variants.iter().position(|v| v.key == key).unwrap_or(0) as u32
-        };
+        let places: HashMap<&str, u32> = flag.variants.iter().map(|v| v.key.as_str()).zip(first..).collect();
+        // Lint has refused undeclared keys; the first variant stands in for hand-built models.
+        let variant = |key: &str| places.get(key).copied().unwrap_or(first);
         let fallback = flag.catch_all.variant.as_deref().map_or(first, variant);
         let catch_all = self.plan(Some(&flag.catch_all), None, fallback, variant);
         for environment in environments {

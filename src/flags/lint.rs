@@ -22,7 +22,7 @@ use crate::{
 /// let report = leverframe::lint_dir(path)?;
 /// if report.has_errors() {
 ///     for d in report.errors() {
-///         println!("[{}] {}:{} {}", d.code, d.file.display(), d.line, d.message);
+///         println!("[{}] {}:{} {}", d.code, d.file, d.line, d.message);
 ///     }
 /// }
 /// # assert!(report.has_errors());

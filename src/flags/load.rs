@@ -1,13 +1,22 @@
 //! Where a namespace comes from, and what can go wrong on the way.
 
-use std::{error::Error as StdError, fmt, sync::Arc};
+use std::{error::Error as StdError, fmt, path::PathBuf, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
+use super::product::FlagProduct;
+#[cfg(feature = "signed")]
+use crate::manifest::signature::Trust;
 use crate::{
-    Error, ErrorKind,
+    Error, ErrorKind, HttpBackend, UriAuth,
     backends::clock_system::SystemClock,
+    document::{Content, Document, Revision},
+    live::{Keep, Ladder, StalePolicy},
     manifest::LintReport,
+    registry::Registry,
     sources::file::{FileConfig, FileSource},
-    traits::{Clock, Source},
+    traits::{Clock, Source, Transport},
+    wiring::Wiring,
 };
 
 /// Why a namespace could not be loaded or refreshed.
@@ -39,6 +48,17 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Returns what went wrong, so far as a caller can act on it.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Builder(_) => ErrorKind::Config,
+            Self::Fetch(error) | Self::Io(error) => error.kind(),
+            Self::Lint(_) => ErrorKind::Invalid,
+            Self::SlugMismatch { .. } => ErrorKind::Conflict,
+        }
+    }
+
     /// Returns the person's next step, if one is known.
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
@@ -104,15 +124,27 @@ impl From<Error> for LoadError {
 ///
 /// # Examples
 /// ```
-/// use leverframe::LoadOptions;
-/// let options = LoadOptions::new().with_slug("payments");
-/// assert!(format!("{options:?}").contains("payments"));
+/// use leverframe::{HttpBackend, LoadOptions, UriAuth};
+/// let options = LoadOptions::new()
+///     .with_http_backend(HttpBackend::Curl)
+///     .with_auth(UriAuth::Bearer("s3cret".to_owned()));
+/// assert!(!format!("{options:?}").contains("s3cret"));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "options do nothing until they are handed over"]
 pub struct LoadOptions {
-    pub(super) slug: Option<String>,
-    pub(super) clock: Option<Arc<dyn Clock>>,
+    slug: Option<String>,
+    clock: Option<Arc<dyn Clock>>,
+    auth: Option<UriAuth>,
+    http_backend: Option<HttpBackend>,
+    transport: Option<Arc<dyn Transport>>,
+    registry: Option<Registry>,
+    cache_path: Option<PathBuf>,
+    keep: Option<Keep>,
+    baseline: Option<Bytes>,
+    stale: Option<(StalePolicy, Duration)>,
+    #[cfg(feature = "signed")]
+    trust: Option<Trust>,
 }
 
 impl LoadOptions {
@@ -133,26 +165,123 @@ impl LoadOptions {
         self
     }
 
+    /// Sets the credentials for the URI. Sources without credentials ignore them; see [`UriAuth`].
+    pub fn with_auth(mut self, auth: UriAuth) -> Self {
+        self.auth = Some(auth);
+        self
+    }
+
+    /// Chooses the transport of `https` and `http` URIs among the built-in ones. Every refresh uses it as well.
+    pub fn with_http_backend(mut self, backend: HttpBackend) -> Self {
+        self.http_backend = Some(backend);
+        self
+    }
+
+    /// Sends the requests of `https` and `http` URIs by this transport, as it is: without the layers that retry.
+    pub fn with_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
+        self
+    }
+
+    /// Looks for sources and transports here instead of among those that are linked in.
+    pub fn with_registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Keeps the archive in a file. A start within five minutes of its last write takes it and asks nobody; a start
+    /// without the network takes it at any age. `file` and `git` URIs ignore this: they have nothing to keep, or keep
+    /// it themselves.
+    pub fn with_cache_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache_path = Some(path.into());
+        self
+    }
+
+    /// Keeps what the source brings, whatever the source; goes before a cache path.
+    pub fn with_keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// Serves this archive (`.tar.gz`) when neither the source nor what is kept can be had. `include_bytes!` makes one.
+    pub fn with_baseline(mut self, archive: impl Into<Bytes>) -> Self {
+        self.baseline = Some(archive.into());
+        self
+    }
+
+    /// Sets what to do about a state that the source has not confirmed for longer than `oldest`.
+    pub fn with_stale_policy(mut self, policy: StalePolicy, oldest: Duration) -> Self {
+        self.stale = Some((policy, oldest));
+        self
+    }
+
+    /// Serves only what these keys have signed, wherever it comes from.
+    #[cfg(feature = "signed")]
+    pub fn with_trust(mut self, trust: Trust) -> Self {
+        self.trust = Some(trust);
+        self
+    }
+
     pub(super) fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
     }
-}
 
-/// Opens the source that a URI names.
-pub(super) fn source_of_uri(uri: &str, clock: Arc<dyn Clock>) -> Result<Arc<dyn Source>, LoadError> {
-    match uri.split_once("://") {
-        Some(("file", _)) => Ok(Arc::new(FileSource::open_with_clock(FileConfig::of_uri(uri)?, clock))),
-        Some((scheme, _)) => Err(LoadError::Fetch(
-            Error::new(ErrorKind::Unsupported, "choose a source for the URI")
-                .with("scheme", scheme)
-                .with("available", "file")
-                .hint("use `file:///path/to/namespace` or `file:///path/to/archive.tar.gz`"),
-        )),
-        None => Err(LoadError::Fetch(
-            Error::new(ErrorKind::Invalid, "read the namespace URI")
-                .with("uri", uri)
-                .hint("write it as `file:///absolute/path`; for a plain directory use `Namespace::from_dir`"),
-        )),
+    pub(super) fn product(&self) -> FlagProduct {
+        let product = FlagProduct::new(self.slug.clone());
+        #[cfg(feature = "signed")]
+        if let Some(trust) = &self.trust {
+            return product.trusting(trust.clone(), self.clock());
+        }
+        product
+    }
+
+    pub(super) fn ladder(&self) -> Ladder {
+        let mut ladder = Ladder::new();
+        if let Some(keep) = &self.keep {
+            ladder = ladder.with_keep(keep.clone());
+        }
+        if let Some(baseline) = &self.baseline {
+            let document = Document::new(Revision::new("baseline"), Content::Bytes(baseline.clone()));
+            ladder =
+                ladder.with_baseline(self.slug.iter().fold(document, |document, slug| document.named(slug)));
+        }
+        match self.stale {
+            Some((policy, oldest)) => ladder.with_stale_policy(policy, oldest),
+            None => ladder,
+        }
+    }
+
+    /// Opens the source that a URI names, with these credentials and this transport; nothing is loaded yet.
+    ///
+    /// # Errors
+    /// `Fetch` for a scheme that no source serves and for settings that a backend refuses; `Io` for a malformed
+    /// `file` URI.
+    pub fn source_of(&self, uri: &str) -> Result<Arc<dyn Source>, LoadError> {
+        let mut wiring = Wiring::of_process(self.clock()).map_err(LoadError::Fetch)?;
+        if let Some(registry) = &self.registry {
+            wiring = wiring.with_registry(registry.clone());
+        }
+        wiring = match (&self.transport, self.http_backend) {
+            (Some(transport), _) => wiring.with_transport(Arc::clone(transport)),
+            (None, Some(backend)) => wiring.with_backend(backend).map_err(LoadError::Fetch)?,
+            (None, None) => wiring,
+        };
+        wiring.source("", uri, self.auth.clone()).map_err(|error| match error.kind() {
+            ErrorKind::Invalid if uri.starts_with("file://") => LoadError::Io(error),
+            _ => LoadError::Fetch(error),
+        })
+    }
+
+    /// Settles where the archive is kept, now that the source is known.
+    pub(crate) fn keeping_archive_of(mut self, source: &dyn Source, uri: &str) -> Self {
+        if let (None, Some(path)) = (&self.keep, &self.cache_path)
+            && !matches!(source.name(), "file" | "git")
+        {
+            let name =
+                uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
+            self.keep = Some(Keep::in_file(path).named(name));
+        }
+        self
     }
 }
 

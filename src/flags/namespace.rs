@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde_json::Value as Json;
 
 use super::{
-    load::{LoadError, LoadOptions, source_of_path, source_of_uri},
+    load::{LoadError, LoadOptions, source_of_path},
     product::{FlagProduct, FlagSnapshot},
     refresh::RefreshHandle,
     typed::{self, FlagData},
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     document::{Content, Document, Revision, Tree},
     eval::{EvalContext, EvalError, EvalOptions, EvalResult, Failure, Trace},
-    live::{Feed, Loaded, Product, Schedule, Status, Stop, block_on},
+    live::{Feed, Loaded, Outcome, Product, Schedule, Status, Stop, block_on},
     manifest::model::Environment,
     traits::Source,
 };
@@ -80,12 +80,22 @@ impl Namespace {
     ) -> Result<Self, LoadError> {
         let tree: Tree = files.into_iter().map(NamedFile::into_pair).collect();
         let document = Document::new(Revision::new("memory"), Content::Tree(tree));
-        let product = FlagProduct { slug: Some(slug.into()) };
+        let product = FlagProduct::new(Some(slug.into()));
         let snapshot = product.build(document, None)?;
         Ok(Self { feed: Feed::fixed(product, snapshot, LoadOptions::new().clock()) })
     }
 
-    /// Loads what a URI names: `file:///path/to/directory` or `file:///path/to/archive.tar.gz`.
+    /// Loads what a URI names.
+    ///
+    /// | scheme | what | needs |
+    /// |---|---|---|
+    /// | `file://` | a directory or an archive of this host | |
+    /// | `https://`, `http://` | an archive on a web server | |
+    /// | `git+ssh://`, `git+https://`, `git+file://` | a directory of a repository, `#ref:subdir` | feature `source-git` |
+    /// | `ftps://` | an archive on a file server | feature `source-ftps` |
+    ///
+    /// Plug-ins add more. What the environment says of backends (`LEVERFRAME_TRANSPORT__USE`,
+    /// `LEVERFRAME_SOURCE__HTTPS__BEARER_TOKEN`, …) applies.
     ///
     /// # Errors
     /// `Fetch` for a scheme that no source serves, else as [`Namespace::from_dir`].
@@ -98,7 +108,9 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::from_uri`].
     pub fn from_uri_with_options(uri: impl AsRef<str>, options: &LoadOptions) -> Result<Self, LoadError> {
-        Self::from_source(source_of_uri(uri.as_ref(), options.clock())?, options)
+        let source = options.source_of(uri.as_ref())?;
+        let options = options.clone().keeping_archive_of(&*source, uri.as_ref());
+        Self::from_source(source, &options)
     }
 
     /// Loads from a source of any kind, one's own included.
@@ -106,8 +118,7 @@ impl Namespace {
     /// # Errors
     /// Whatever the source reports, and `Lint` when what it brought has lint errors.
     pub fn from_source(source: Arc<dyn Source>, options: &LoadOptions) -> Result<Self, LoadError> {
-        let product = FlagProduct { slug: options.slug.clone() };
-        let feed = block_on(Feed::open(product, source, options.clock()))?;
+        let feed = block_on(Feed::open_with(options.product(), source, options.clock(), options.ladder()))?;
         Ok(Self { feed })
     }
 
@@ -210,6 +221,15 @@ impl Namespace {
     /// What loading can report, and `SlugMismatch`; what was served before stays.
     pub fn refresh(&self) -> Result<(), LoadError> {
         block_on(self.feed.refresh()).map(drop)
+    }
+
+    /// Asks the source for news and swaps them in, as the background refresh does: what did not change is neither
+    /// transferred, where the source can tell, nor checked again.
+    ///
+    /// # Errors
+    /// As [`Namespace::refresh`].
+    pub fn poll(&self) -> Result<Outcome, LoadError> {
+        block_on(self.feed.poll())
     }
 
     /// Starts a thread that looks at the source every `interval`, and at once when the source says that it changed.

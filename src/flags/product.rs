@@ -1,6 +1,16 @@
 //! Flags as a product of the feed: a document becomes a checked, compiled namespace.
 
+#[cfg(feature = "signed")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use crate::{
+    Error, ErrorKind, Retry,
     document::{Content, Document},
     eval::Program,
     flags::LoadError,
@@ -11,6 +21,14 @@ use crate::{
         lint_tree,
         model::Environment,
     },
+    sources::file,
+    traits::Source,
+};
+#[cfg(feature = "signed")]
+use crate::{
+    document::Tree,
+    manifest::signature::{self, Trust, Verified},
+    traits::Clock,
 };
 
 /// A namespace that has passed lint, ready to be evaluated.
@@ -26,6 +44,12 @@ pub struct FlagSnapshot {
     pub program: Program,
     /// The digest of the files (M11).
     pub fingerprint: Fingerprint,
+    /// Whether the files came in an archive with one top-level directory around them: such archives are made anew
+    /// for each request by what serves them, so their validators say little.
+    pub(crate) wrapped: bool,
+    /// The signature's place in the succession of signed states; `None` where no signature is asked for.
+    #[cfg(feature = "signed")]
+    pub counter: Option<u64>,
 }
 
 /// What a namespace says of itself.
@@ -68,10 +92,51 @@ impl From<Manifest> for NamespaceMeta {
 }
 
 /// How documents become namespaces.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct FlagProduct {
     /// The slug where the files declare none and the caller knows better than the location.
-    pub(crate) slug: Option<String>,
+    slug: Option<String>,
+    #[cfg(feature = "signed")]
+    verifier: Option<Verifier>,
+}
+
+impl FlagProduct {
+    pub(crate) fn new(slug: Option<String>) -> Self {
+        Self {
+            slug,
+            #[cfg(feature = "signed")]
+            verifier: None,
+        }
+    }
+
+    /// Refuses documents that these keys do not vouch for.
+    #[cfg(feature = "signed")]
+    pub(crate) fn trusting(mut self, trust: Trust, clock: Arc<dyn Clock>) -> Self {
+        self.verifier = Some(Verifier { trust, clock, highest: AtomicU64::new(0) });
+        self
+    }
+}
+
+/// Checks signatures against what was served before.
+#[cfg(feature = "signed")]
+#[derive(Debug)]
+struct Verifier {
+    trust: Trust,
+    clock: Arc<dyn Clock>,
+    /// The highest counter that was served, by this process or one before it.
+    highest: AtomicU64,
+}
+
+#[cfg(feature = "signed")]
+impl Verifier {
+    fn verify(&self, tree: &Tree, detached: Option<&Bytes>, digest: &Fingerprint) -> Result<Verified, Error> {
+        let signature = detached.or_else(|| tree.file(signature::FILE_NAME)).ok_or_else(|| {
+            Error::new(ErrorKind::PermissionDenied, "verify the signature")
+                .with("reason", "there is none")
+                .hint("sign the namespace with `leverframe sign`; only signed ones are served here")
+        })?;
+        self.trust.verify(signature, digest, self.clock.wall(), self.highest.load(Ordering::Acquire))
+    }
 }
 
 impl Product for FlagProduct {
@@ -79,18 +144,78 @@ impl Product for FlagProduct {
     type Error = LoadError;
     const NAME: &'static str = "flags";
 
+    fn kind(error: &LoadError) -> ErrorKind {
+        error.kind()
+    }
+
+    fn retry_after(error: &LoadError) -> Option<Duration> {
+        match error {
+            LoadError::Fetch(error) => match error.retry_state() {
+                Retry::After(pause) => Some(pause),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn not_loaded(&self, source: &dyn Source, error: Error) -> LoadError {
+        if source.name() == file::NAME { LoadError::from(error) } else { LoadError::Fetch(error) }
+    }
+
+    fn to_bytes(&self, document: &Document) -> Result<Bytes, Error> {
+        match document.content() {
+            Content::Bytes(bytes) => Ok(bytes.clone()),
+            Content::Tree(tree) => archive::pack(tree).map(Bytes::from),
+        }
+    }
+
+    fn may_ask_since(&self, snapshot: &FlagSnapshot) -> bool {
+        !snapshot.wrapped
+    }
+
+    #[cfg(feature = "signed")]
+    fn mark(&self, snapshot: &FlagSnapshot) -> u64 {
+        snapshot.counter.unwrap_or_default()
+    }
+
+    #[cfg(feature = "signed")]
+    fn remember(&self, mark: u64) {
+        if let Some(verifier) = &self.verifier {
+            verifier.highest.fetch_max(mark, Ordering::AcqRel);
+        }
+    }
+
+    fn is_same(&self, served: &FlagSnapshot, new: &FlagSnapshot) -> bool {
+        served.fingerprint == new.fingerprint
+            && served.meta.slug == new.meta.slug
+            && self.mark(served) == self.mark(new)
+    }
+
     fn build(&self, document: Document, previous: Option<&FlagSnapshot>) -> Result<FlagSnapshot, LoadError> {
         let name = document.name().map(str::to_owned);
+        #[cfg(feature = "signed")]
+        let detached = document.signature().cloned();
         let mut options = LintOptions::new();
-        let tree = match document.into_content() {
+        let (tree, wrapped) = match document.into_content() {
             Content::Tree(tree) => {
                 options = name.into_iter().fold(options, LintOptions::with_directory);
-                tree
+                (tree, false)
             }
             Content::Bytes(bytes) => {
-                options = name.into_iter().fold(options, |o, name| o.with_slug(slug_of_file(&name)));
-                archive::unpack(&bytes)?.tree
+                options = name.iter().fold(options, |o, name| o.with_slug(slug_of_file(name)));
+                let unpacked = archive::unpack(&bytes)
+                    .map_err(|error| name.into_iter().fold(error, |e, name| e.with("archive", name)))?;
+                (unpacked.tree, unpacked.wrapped)
             }
+        };
+        let fingerprint = Fingerprint::of(&tree);
+        // Before anything else is made of the files: what nobody vouches for is not even parsed.
+        #[cfg(feature = "signed")]
+        let verified = match &self.verifier {
+            Some(verifier) => {
+                Some(verifier.verify(&tree, detached.as_ref(), &fingerprint).map_err(LoadError::Fetch)?)
+            }
+            None => None,
         };
         options = self.slug.iter().fold(options, LintOptions::with_slug);
         let linted = lint_tree(&tree, &options);
@@ -103,7 +228,25 @@ impl Product for FlagProduct {
                 found: manifest.slug,
             });
         }
+        #[cfg(feature = "signed")]
+        if let Some(verified) = &verified
+            && verified.namespace != manifest.slug
+        {
+            return Err(LoadError::SlugMismatch {
+                expected: verified.namespace.clone(),
+                found: manifest.slug,
+            });
+        }
+        #[cfg(feature = "signed")]
+        self.remember(verified.as_ref().map_or(0, |verified| verified.counter));
         let program = Program::compile(&manifest);
-        Ok(FlagSnapshot { program, fingerprint: Fingerprint::of(&tree), meta: manifest.into() })
+        Ok(FlagSnapshot {
+            program,
+            fingerprint,
+            meta: manifest.into(),
+            wrapped,
+            #[cfg(feature = "signed")]
+            counter: verified.map(|verified| verified.counter),
+        })
     }
 }

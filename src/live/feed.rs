@@ -1,7 +1,6 @@
 //! Keeps a snapshot of a source current.
 
 use std::{
-    error::Error as StdError,
     fmt,
     future::{Future, poll_fn},
     pin::pin,
@@ -10,43 +9,30 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Poll,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::{ArcSwap, Guard};
 
 use super::{
-    backoff::Backoff,
+    keep::Kept,
+    ladder::{Failed, Ladder, News, Start},
+    product::Product,
     pulse::{Pulse, Stop},
+    status::{Origin, Outcome, StalePolicy, Status},
 };
 use crate::{
     Error, ErrorKind,
+    backoff::Backoff,
     document::{Document, Revision},
     error::chain,
     traits::{Clock, Load, Source, Tick},
 };
 
-/// How documents become snapshots.
-///
-/// Implemented by flags (here), settings and gate. `build` is pure work: no I/O, no waiting.
-pub trait Product: fmt::Debug + Send + Sync + 'static {
-    /// What is served: checked, compiled, immutable.
-    type Snapshot: fmt::Debug + Send + Sync + 'static;
-    /// Why a document is refused, or could not be had.
-    type Error: StdError + From<Error> + Send + Sync + 'static;
-    /// The word for log lines.
-    const NAME: &'static str;
-
-    /// Checks and compiles a document. `previous` is what is being served, for rules about succession.
-    ///
-    /// # Errors
-    /// When the document is refused; what is served stays.
-    fn build(
-        &self,
-        document: Document,
-        previous: Option<&Self::Snapshot>,
-    ) -> Result<Self::Snapshot, Self::Error>;
-}
+/// The pause after the first failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause after failures is longer, whatever their number.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// A snapshot with its place in the history of its feed.
 #[derive(Debug)]
@@ -62,45 +48,28 @@ pub struct Loaded<S> {
     pub loaded_at: Tick,
 }
 
-/// What a refresh did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// A new snapshot is served, under this version.
-    Swapped(u64),
-    /// The source has nothing new, or a load that began later has already settled.
-    Unchanged,
-}
-
-/// How a feed stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Status {
-    /// The version being served.
-    pub version: u64,
-    /// The source's name for the state being served.
-    pub revision: Option<Revision>,
-    /// How long ago the source last confirmed that what is served is current.
-    pub staleness: Duration,
-    /// Why the last refresh failed; `None` if it did not.
-    pub last_error: Option<String>,
-    /// How many refreshes failed since the last that did not.
-    pub consecutive_failures: u64,
-}
-
 /// When a running feed refreshes without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Schedule {
     /// The longest time between two looks at the source.
     pub poll_interval: Duration,
+    /// Whether looks come up to a tenth of the interval early, at random, so that a fleet does not march in step.
+    pub jitter: bool,
 }
 
 impl Schedule {
-    /// Looks at the source at least this often. An interval under a millisecond counts as one.
+    /// Looks at the source this often. An interval under a millisecond counts as one.
     #[must_use]
     pub fn every(poll_interval: Duration) -> Self {
-        Self { poll_interval: poll_interval.max(Duration::from_millis(1)) }
+        Self { poll_interval: poll_interval.max(Duration::from_millis(1)), jitter: false }
+    }
+
+    /// Takes up to a tenth off each interval, at random.
+    #[must_use]
+    pub fn jittered(mut self) -> Self {
+        self.jitter = true;
+        self
     }
 }
 
@@ -116,6 +85,7 @@ struct Inner<P: Product> {
     product: P,
     source: Option<Arc<dyn Source>>,
     clock: Arc<dyn Clock>,
+    ladder: Ladder,
     current: ArcSwap<Loaded<P::Snapshot>>,
     /// Numbers the loads in the order they begin.
     tickets: AtomicU64,
@@ -127,9 +97,28 @@ struct Inner<P: Product> {
 struct State {
     /// The latest begun of the loads that have settled; one that began earlier no longer counts.
     ticket: u64,
+    origin: Origin,
     confirmed_at: Tick,
-    last_error: Option<String>,
+    /// How old the state was when it was taken from what is kept.
+    age_at_start: Duration,
+    last_success: Option<SystemTime>,
+    last_error: Option<(String, ErrorKind)>,
+    consecutive_failures: u64,
     failures: u64,
+    bytes: u64,
+    quarantined: Option<Revision>,
+    warned_of_age: bool,
+    /// When what is kept was last written or confirmed.
+    kept_at: Option<SystemTime>,
+}
+
+/// What a load brought.
+enum Brought<S> {
+    /// The word that nothing changed.
+    Nothing,
+    /// The state that is being served.
+    Same,
+    News(News<S>),
 }
 
 impl<P: Product> Feed<P> {
@@ -138,38 +127,75 @@ impl<P: Product> Feed<P> {
     /// # Errors
     /// When the source cannot be read or the document is refused.
     pub async fn open(product: P, source: Arc<dyn Source>, clock: Arc<dyn Clock>) -> Result<Self, P::Error> {
-        let document = whole(&*source).await?;
-        let revision = document.revision().clone();
-        let snapshot = product.build(document, None)?;
-        Ok(Self::assemble(product, Some(source), clock, snapshot, Some(revision)))
+        Self::open_with(product, source, clock, Ladder::new()).await
+    }
+
+    /// Loads from `source`, or else from what `ladder` has, and serves the result.
+    ///
+    /// # Errors
+    /// When the source cannot be read or its document is refused, and no step of the ladder bears either: what the
+    /// source reported.
+    pub async fn open_with(
+        product: P,
+        source: Arc<dyn Source>,
+        clock: Arc<dyn Clock>,
+        ladder: Ladder,
+    ) -> Result<Self, P::Error> {
+        let start = ladder.start(&product, &*source, &*clock).await?;
+        let feed = Self::assemble(product, Some(source), clock, ladder, start);
+        Ok(feed)
     }
 
     /// Serves `snapshot` for ever.
     pub fn fixed(product: P, snapshot: P::Snapshot, clock: Arc<dyn Clock>) -> Self {
-        Self::assemble(product, None, clock, snapshot, None)
+        let start = Start::of(snapshot, Origin::Source);
+        Self::assemble(product, None, clock, Ladder::new(), start)
     }
 
     fn assemble(
         product: P,
         source: Option<Arc<dyn Source>>,
         clock: Arc<dyn Clock>,
-        snapshot: P::Snapshot,
-        revision: Option<Revision>,
+        ladder: Ladder,
+        start: Start<P::Snapshot>,
     ) -> Self {
         let now = clock.now();
-        let current = ArcSwap::from_pointee(Loaded { snapshot, version: 1, revision, loaded_at: now });
-        let state = State { ticket: 0, confirmed_at: now, last_error: None, failures: 0 };
-        Self {
+        let failures = u64::from(start.failure.is_some());
+        let confirmed = start.failure.is_none() && start.confirmed && source.is_some();
+        let state = State {
+            ticket: 0,
+            origin: start.origin,
+            confirmed_at: now,
+            age_at_start: start.age,
+            last_success: confirmed.then(|| clock.wall()),
+            last_error: start.failure,
+            consecutive_failures: failures,
+            failures,
+            bytes: start.bytes,
+            quarantined: start.quarantined,
+            warned_of_age: false,
+            kept_at: start.kept_at,
+        };
+        let current = ArcSwap::from_pointee(Loaded {
+            snapshot: start.snapshot,
+            version: 1,
+            revision: start.revision,
+            loaded_at: now,
+        });
+        let feed = Self {
             inner: Arc::new(Inner {
                 product,
                 source,
                 clock,
+                ladder,
                 current,
                 tickets: AtomicU64::new(0),
                 state: Mutex::new(state),
                 settled: Pulse::default(),
             }),
-        }
+        };
+        feed.warn_of_age();
+        feed
     }
 
     /// Returns what is served now, for one operation: holding it keeps the operation on one snapshot.
@@ -209,13 +235,46 @@ impl<P: Product> Feed<P> {
         let current = self.load_full();
         let now = self.inner.clock.now();
         let state = self.state();
-        let staleness = if self.is_live() { now - state.confirmed_at } else { Duration::ZERO };
+        let staleness = self.staleness(&state, now);
+        let (last_error, last_error_kind) = state.last_error.clone().unzip();
         Status {
             version: current.version,
             revision: current.revision.clone(),
+            origin: state.origin,
             staleness,
-            last_error: state.last_error.clone(),
-            consecutive_failures: state.failures,
+            expired: self.inner.ladder.is_too_old(staleness),
+            last_success: state.last_success,
+            last_error,
+            last_error_kind,
+            consecutive_failures: state.consecutive_failures,
+            refreshes: self.inner.settled.count(),
+            failures: state.failures,
+            bytes: state.bytes,
+            quarantined: state.quarantined.clone(),
+        }
+    }
+
+    fn staleness(&self, state: &State, now: Tick) -> Duration {
+        if self.is_live() {
+            (now - state.confirmed_at).saturating_add(state.age_at_start)
+        } else {
+            Duration::ZERO
+        }
+    }
+
+    /// Says once that what is served is older than the policy likes.
+    fn warn_of_age(&self) {
+        let mut state = self.state();
+        let staleness = self.staleness(&state, self.inner.clock.now());
+        if !self.inner.ladder.is_too_old(staleness) {
+            state.warned_of_age = false;
+        } else if !state.warned_of_age && self.inner.ladder.policy() != StalePolicy::Serve {
+            state.warned_of_age = true;
+            tracing::warn!(
+                product = P::NAME,
+                staleness_seconds = staleness.as_secs(),
+                "what is served is older than allowed, and the source does not confirm it"
+            );
         }
     }
 
@@ -230,6 +289,21 @@ impl<P: Product> Feed<P> {
         self.inner.settled.beyond(seen).await
     }
 
+    /// Asks the source for news and serves them, if any. Without a source this does nothing.
+    ///
+    /// # Errors
+    /// When the source cannot be read or the document is refused; what is served stays. A document that was refused
+    /// once is not asked for again: as long as the source offers nothing else, polls bring `Unchanged` and the
+    /// status keeps the error.
+    pub async fn poll(&self) -> Result<Outcome, P::Error> {
+        let current = self.load_full();
+        let refused = self.state().quarantined.clone();
+        let since = refused
+            .or_else(|| current.revision.clone())
+            .filter(|_| self.inner.product.may_ask_since(&current.snapshot));
+        self.refresh_from(since, true).await
+    }
+
     /// Loads the whole state again and serves it, changed or not. Without a source this does nothing.
     ///
     /// Refreshes may overlap: the one that began last wins.
@@ -237,23 +311,16 @@ impl<P: Product> Feed<P> {
     /// # Errors
     /// When the source cannot be read or the document is refused; what is served stays.
     pub async fn refresh(&self) -> Result<Outcome, P::Error> {
-        self.refresh_since(None).await
+        self.refresh_from(None, false).await
     }
 
-    /// Asks the source for news and serves them, if any. Without a source this does nothing.
-    ///
-    /// # Errors
-    /// When the source cannot be read or the document is refused; what is served stays.
-    pub async fn poll(&self) -> Result<Outcome, P::Error> {
-        let since = self.load().revision.clone();
-        self.refresh_since(since).await
-    }
-
-    async fn refresh_since(&self, since: Option<Revision>) -> Result<Outcome, P::Error> {
+    async fn refresh_from(&self, since: Option<Revision>, polling: bool) -> Result<Outcome, P::Error> {
         let Some(source) = &self.inner.source else { return Ok(Outcome::Unchanged) };
         let ticket = self.inner.tickets.fetch_add(1, Ordering::Relaxed) + 1;
-        let built = self.build_from(&**source, since.as_ref()).await;
-        let result = self.settle(ticket, built);
+        let built = self.build_from(&**source, since.as_ref(), polling).await;
+        let (result, keep) = self.settle(ticket, built);
+        self.keep(keep).await;
+        self.warn_of_age();
         self.inner.settled.beat();
         result
     }
@@ -262,51 +329,105 @@ impl<P: Product> Feed<P> {
         &self,
         source: &dyn Source,
         since: Option<&Revision>,
-    ) -> Result<Option<(P::Snapshot, Revision)>, P::Error> {
-        let document = match source.load(since).await? {
-            Load::Unchanged => return Ok(None),
+        polling: bool,
+    ) -> Result<Brought<P::Snapshot>, Failed<P::Error>> {
+        let product = &self.inner.product;
+        let not_loaded = |error| Failed { error: product.not_loaded(source, error), refused: None };
+        let document = match source.load(since).await.map_err(not_loaded)? {
+            Load::Unchanged => return Ok(Brought::Nothing),
             Load::Snapshot(document) => document,
             // The feed keeps snapshots, not documents, so a change is the word that there is a new whole state.
-            Load::Delta(_) => whole(source).await?,
+            Load::Delta(_) => whole(source).await.map_err(not_loaded)?,
         };
-        let revision = document.revision().clone();
-        let previous = self.load_full();
-        let snapshot = self.inner.product.build(document, Some(&previous.snapshot))?;
-        Ok(Some((snapshot, revision)))
+        let served = self.load_full();
+        let now = self.inner.clock.wall();
+        let news = self.inner.ladder.build(product, document, Some(&served.snapshot), now)?;
+        // A source that cannot be asked for changes brings the same state at every poll.
+        let same = polling && product.is_same(&served.snapshot, &news.snapshot);
+        Ok(if same { Brought::Same } else { Brought::News(news) })
     }
 
+    /// Takes the outcome over, and says what is to be kept.
     fn settle(
         &self,
         ticket: u64,
-        built: Result<Option<(P::Snapshot, Revision)>, P::Error>,
-    ) -> Result<Outcome, P::Error> {
+        built: Result<Brought<P::Snapshot>, Failed<P::Error>>,
+    ) -> (Result<Outcome, P::Error>, Option<Kept>) {
         let mut state = self.state();
         if ticket < state.ticket {
-            return built.map(|_| Outcome::Unchanged);
+            return (built.map(|_| Outcome::Unchanged).map_err(|failed| failed.error), None);
         }
         state.ticket = ticket;
         match built {
-            Ok(news) => {
+            // Unchanged since a document that was refused: what is served is still not what the source has.
+            Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Outcome::Unchanged), None),
+            Ok(brought) => {
                 let now = self.inner.clock.now();
-                if state.failures > 0 {
-                    tracing::info!(product = P::NAME, failures = state.failures, "refresh works again");
+                if state.consecutive_failures > 0 {
+                    let failures = state.consecutive_failures;
+                    tracing::info!(product = P::NAME, failures, "refresh works again");
                 }
                 state.confirmed_at = now;
+                state.age_at_start = Duration::ZERO;
+                state.last_success = Some(self.inner.clock.wall());
                 state.last_error = None;
-                state.failures = 0;
-                let Some((snapshot, revision)) = news else { return Ok(Outcome::Unchanged) };
+                state.consecutive_failures = 0;
+                state.quarantined = None;
+                let Brought::News(news) = brought else { return (Ok(Outcome::Unchanged), None) };
                 let version = self.load().version + 1;
-                let loaded = Loaded { snapshot, version, revision: Some(revision), loaded_at: now };
+                let loaded = Loaded {
+                    snapshot: news.snapshot,
+                    version,
+                    revision: Some(news.revision),
+                    loaded_at: now,
+                };
+                state.origin = Origin::Source;
+                state.bytes = news.bytes;
                 // Under the lock, so that versions are swapped in the order they are counted.
                 self.inner.current.store(Arc::new(loaded));
-                Ok(Outcome::Swapped(version))
+                (Ok(Outcome::Swapped(version)), news.kept)
             }
-            Err(error) => {
-                state.last_error = Some(chain(&error));
+            Err(Failed { error, refused }) => {
+                state.last_error = Some((chain(&error), P::kind(&error)));
+                state.consecutive_failures += 1;
                 state.failures += 1;
-                Err(error)
+                if refused.is_some() {
+                    state.quarantined = refused;
+                }
+                (Err(error), None)
             }
         }
+    }
+
+    /// Writes what is new to where last known good is kept, or notes now and then that it is still current.
+    async fn keep(&self, news: Option<Kept>) {
+        let Some(keep) = self.inner.ladder.keep() else { return };
+        let now = self.inner.clock.wall();
+        let written = match news {
+            Some(kept) => keep.put(&kept).await,
+            None if !self.needs_confirmation(now) => return,
+            None => keep.confirm(now).await,
+        };
+        match written {
+            Ok(()) => self.state().kept_at = Some(now),
+            Err(error) => tracing::warn!(
+                product = P::NAME,
+                error = %error.chain(),
+                "last known good was not kept; what is served is not affected"
+            ),
+        }
+    }
+
+    fn needs_confirmation(&self, now: SystemTime) -> bool {
+        /// Often enough for ages that are counted in days, seldom enough for a disk.
+        const CONFIRM_EVERY: Duration = Duration::from_secs(3_600);
+        let state = self.state();
+        state.consecutive_failures == 0
+            && state.quarantined.is_none()
+            && state
+                .kept_at
+                .and_then(|at| now.duration_since(at).ok())
+                .is_some_and(|age| age >= CONFIRM_EVERY)
     }
 
     /// Refreshes on `schedule` and whenever the source says that it changed, until `stop` is given.
@@ -320,10 +441,19 @@ impl<P: Product> Feed<P> {
     {
         let Some(source) = &self.inner.source else { return };
         let clock = &self.inner.clock;
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        if self.state().consecutive_failures > 0 {
+            backoff.fail();
+        }
         let mut listen = true;
+        let mut asked_to_wait = Duration::ZERO;
         loop {
-            let pause = backoff.pause().map_or(schedule.poll_interval, |p| p.min(schedule.poll_interval));
+            let usual = if schedule.jitter {
+                backoff.jittered(schedule.poll_interval)
+            } else {
+                schedule.poll_interval
+            };
+            let pause = backoff.pause().map_or(usual, |p| p.min(usual)).max(asked_to_wait);
             let woken = self.wait(&**source, clock.now() + pause, stop, listen).await;
             let told = matches!(woken, Wake::Changed(_));
             match woken {
@@ -339,10 +469,12 @@ impl<P: Product> Feed<P> {
             }
             let outcome = poll(self.clone()).await;
             let fruitless = !matches!(outcome, Ok(Outcome::Swapped(_)));
+            asked_to_wait = Duration::ZERO;
             match outcome {
                 Ok(_) => backoff.reset(),
                 Err(error) => {
                     backoff.fail();
+                    asked_to_wait = P::retry_after(&error).unwrap_or_default().min(LONGEST_WAIT);
                     tracing::warn!(product = P::NAME, error = %chain(&error), "refresh failed, serving what was loaded before");
                 }
             }
@@ -392,6 +524,8 @@ impl<P: Product> fmt::Debug for Feed<P> {
     }
 }
 
+/// However long a server asks to be left alone.
+const LONGEST_WAIT: Duration = Duration::from_secs(3_600);
 /// The pause after a notification that brought nothing new.
 const LULL: Duration = Duration::from_millis(20);
 
@@ -402,7 +536,7 @@ enum Wake {
 }
 
 /// Asks for the whole state, and refuses any other answer.
-async fn whole(source: &dyn Source) -> Result<Document, Error> {
+pub(super) async fn whole(source: &dyn Source) -> Result<Document, Error> {
     match source.load(None).await? {
         Load::Snapshot(document) => Ok(document),
         Load::Unchanged | Load::Delta(_) => {

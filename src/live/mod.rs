@@ -3,13 +3,20 @@
 //! A [`Product`] says how a document becomes a snapshot; the [`Feed`] owns everything else. Flags, settings and
 //! gate add no loop of their own.
 
-mod backoff;
 mod block_on;
 mod feed;
+mod keep;
+mod ladder;
+mod product;
 mod pulse;
+mod status;
 
 pub use self::{
     block_on::block_on,
-    feed::{Feed, Loaded, Outcome, Product, Schedule, Status},
+    feed::{Feed, Loaded, Schedule},
+    keep::Keep,
+    ladder::Ladder,
+    product::Product,
     pulse::Stop,
+    status::{Origin, Outcome, StalePolicy, Status, metrics_text},
 };

@@ -5,15 +5,16 @@
 //! written to disk here.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     io::{self, Read},
 };
 
 use bytes::Bytes;
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Archive, Builder, EntryType, Header, PaxExtensions};
 
-use super::layout::Layout;
+use super::layout::{Layout, SIGNATURE_FILE};
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Tree},
@@ -32,10 +33,12 @@ pub mod limits {
     pub const UNCOMPRESSED: usize = 50_000_000;
     /// Files in each of the two folders: 10,000 flags with segments beside them are one namespace.
     pub const FILES: usize = 10_000;
-    /// Files in all: both folders full, and `namespace.toml`.
-    pub const ALL_FILES: usize = 2 * FILES + 1;
+    /// Files in all: both folders full, `namespace.toml`, and a signature.
+    pub const ALL_FILES: usize = 2 * FILES + 2;
     /// Bytes of one file.
     pub const FILE: usize = 1024 * 1024;
+    /// Environments of a namespace, declared or named by flags.
+    pub const ENVIRONMENTS: usize = 1_000;
     /// Bytes of a path in an archive; names that a namespace uses stay far below.
     pub const PATH: usize = 255;
 }
@@ -77,10 +80,16 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     let mut reader = Reader::default();
     // Framing costs two blocks a file at most, so this stops a bomb soon after the content limit would.
     let framed = limits::UNCOMPRESSED + (limits::ALL_FILES + 2) * 2 * 1024;
-    let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed });
-    for entry in archive.entries().map_err(broken)? {
+    let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed, zeros: 0 });
+    let mut long_name = None;
+    // Raw, because extensions would otherwise be read to memory whatever their size.
+    for entry in archive.entries().map_err(broken)?.raw(true) {
         let mut entry = entry.map_err(broken)?;
-        let path = reader.admit(&entry)?;
+        if is_extension(entry.header().entry_type()) {
+            long_name = reader.extension(&mut entry)?.or(long_name);
+            continue;
+        }
+        let path = reader.admit(&entry, long_name.take())?;
         match entry.header().entry_type() {
             EntryType::Directory => reader.directory(path),
             _ => {
@@ -93,12 +102,15 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     reader.finish()
 }
 
-/// Writes the files of a namespace, left-out ones left out, so that equal trees give equal bytes.
+/// Writes the files of a namespace and their signature, left-out ones left out, so that equal trees give equal bytes.
 ///
 /// # Errors
 /// `LimitExceeded` where an archive of the tree could not be read again.
 pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
-    let packaged = Layout::of(tree).packaged();
+    let mut packaged = Layout::of(tree).packaged();
+    if let Some(signature @ Entry::File(_)) = tree.get(SIGNATURE_FILE) {
+        packaged.insert(SIGNATURE_FILE, signature.clone());
+    }
     let mut total = 0;
     if packaged.iter().count() > limits::ALL_FILES {
         return Err(over("files", limits::ALL_FILES));
@@ -160,13 +172,53 @@ struct Reader {
 }
 
 impl Reader {
-    /// Checks type and name of an entry, and returns its normal path.
-    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>) -> Result<String> {
+    fn count(&mut self) -> Result<()> {
         self.entries += 1;
         if self.entries > limits::ALL_FILES * 2 {
             return Err(over("archive entries", limits::ALL_FILES * 2));
         }
-        let raw = entry.path_bytes();
+        Ok(())
+    }
+
+    /// Reads what stands before an entry to say more of it, or before all of them, as `git archive` writes it.
+    /// Returns the name of the entry that follows, if it is given here.
+    fn extension<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<Option<Vec<u8>>> {
+        self.count()?;
+        let refuse = |reason: &str| {
+            Error::new(ErrorKind::Invalid, "read the archive").with("reason", reason).hint(
+                "make the archive with `leverframe manifest pack`, which needs no extensions of the format",
+            )
+        };
+        if entry.size() > EXTENSION {
+            return Err(refuse("an extension header is too large"));
+        }
+        let mut content = Vec::new();
+        entry.by_ref().take(EXTENSION).read_to_end(&mut content).map_err(broken)?;
+        match entry.header().entry_type() {
+            EntryType::GNULongName => {
+                content.truncate(content.iter().position(|byte| *byte == 0).unwrap_or(content.len()));
+                Ok(Some(content))
+            }
+            EntryType::XHeader => {
+                let mut name = None;
+                for extension in PaxExtensions::new(&content) {
+                    let extension = extension.map_err(broken)?;
+                    match extension.key_bytes() {
+                        b"path" => name = Some(extension.value_bytes().to_vec()),
+                        b"size" => return Err(refuse("an extension header sets a size")),
+                        _ => {}
+                    }
+                }
+                Ok(name)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Checks type and name of an entry, and returns its normal path.
+    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>, long_name: Option<Vec<u8>>) -> Result<String> {
+        self.count()?;
+        let raw = long_name.map_or_else(|| entry.path_bytes(), Cow::Owned);
         let shown = String::from_utf8_lossy(&raw[..raw.len().min(limits::PATH)]).into_owned();
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the archive")
@@ -176,7 +228,7 @@ impl Reader {
         };
         match entry.header().entry_type() {
             EntryType::Regular | EntryType::Directory => {}
-            EntryType::Symlink | EntryType::Link => return Err(refuse("a link")),
+            EntryType::Symlink | EntryType::Link | EntryType::GNULongLink => return Err(refuse("a link")),
             EntryType::Char | EntryType::Block | EntryType::Fifo => return Err(refuse("a device or pipe")),
             _ => return Err(refuse("neither a regular file nor a directory")),
         }
@@ -295,21 +347,40 @@ fn with_directories(mut tree: Tree, directories: &BTreeSet<String>, prefix: &str
 struct Budget<R> {
     inner: R,
     left: usize,
+    /// Zero bytes at the end of what was read, a block at least where there are as many.
+    zeros: usize,
 }
 
 impl<R: Read> Read for Budget<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read).ok_or_else(|| io::Error::other(BOMB))?;
+        let zeros = buffer[..read].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
+        self.zeros = if zeros == read { self.zeros + zeros } else { zeros };
         Ok(read)
     }
 }
 
 const BOMB: &str = "the content is larger than 50,000,000 bytes";
 
-/// Reads to the end, so that a truncated or damaged gzip stream behind the last entry is noticed.
-fn drain(mut rest: impl Read) -> Result<()> {
-    io::copy(&mut rest, &mut io::sink()).map(drop).map_err(broken)
+fn is_extension(kind: EntryType) -> bool {
+    matches!(kind, EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader)
+}
+
+/// Bytes of an extension header: a path and a few times take some hundred.
+const EXTENSION: u64 = 8 * 1024;
+
+/// A tar is made of blocks of this many bytes, and ends with blocks of zeros.
+const BLOCK: usize = 512;
+
+/// Reads to the end, so that a truncated or damaged gzip stream behind the last entry is noticed, and so is a tar that
+/// was cut between two entries before it was compressed: what is left of it looks whole but for its end mark.
+fn drain(mut rest: Budget<impl Read>) -> Result<()> {
+    io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
+    if rest.zeros < BLOCK {
+        return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar has no end mark")));
+    }
+    Ok(())
 }
 
 fn broken(error: io::Error) -> Error {
@@ -392,6 +463,17 @@ mod tests {
             refused(&Raw::new().entry("flags/a.toml", kind, b"").gzip(), Invalid, "a device or pipe");
         }
         refused(&Raw::new().entry("flags/a.toml", EntryType::Continuous, b"").gzip(), Invalid, "neither");
+    }
+
+    #[test]
+    fn the_header_that_git_puts_first_is_passed_over() {
+        let comment = b"52 comment=0123456789012345678901234567890123456789\n";
+        let raw = Raw::new().entry("pax_global_header", EntryType::XGlobalHeader, comment);
+
+        let unpacked = unpack(&raw.file("shop-main/flags/a.toml").gzip()).unwrap();
+
+        assert!(unpacked.wrapped);
+        assert_eq!(unpacked.tree.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["flags/a.toml"]);
     }
 
     #[test]

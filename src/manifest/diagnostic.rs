@@ -1,6 +1,10 @@
 //! What lint reports: codes, places, messages.
 
-use std::{fmt, ops::Range, path::PathBuf};
+use std::{
+    fmt,
+    ops::{Deref, Range},
+    path::{Path, PathBuf},
+};
 
 /// How much a diagnostic matters.
 ///
@@ -47,7 +51,7 @@ pub struct LintDiagnostic {
     /// How much it matters; fixed by the code.
     pub severity: Severity,
     /// The file, relative to the namespace's root; empty for the namespace as a whole.
-    pub file: PathBuf,
+    pub file: LintPath,
     /// 1-based line of the offending key or value; 1 where the file as a whole is meant.
     pub line: usize,
     /// 1-based column, counted in characters.
@@ -66,7 +70,73 @@ impl fmt::Display for LintDiagnostic {
         if self.file.as_os_str().is_empty() {
             return Ok(());
         }
-        write!(f, " at {}:{}:{}", self.file.display(), self.line, self.column)
+        write!(f, " at {}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// Where a finding is: a path that can be printed, unlike `PathBuf`. Paths of a namespace are UTF-8, or shown as such.
+///
+/// # Examples
+/// ```
+/// use std::path::{Path, PathBuf};
+/// use leverframe::manifest::LintPath;
+/// let file = LintPath::from("flags/new-checkout.toml");
+/// assert_eq!(format!("{file}:7"), "flags/new-checkout.toml:7");
+/// assert_eq!(file.file_stem(), Path::new("new-checkout").file_name());
+/// assert_eq!(PathBuf::from(file), Path::new("flags/new-checkout.toml"));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LintPath(PathBuf);
+
+impl LintPath {
+    /// Returns the path.
+    #[must_use]
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Deref for LintPath {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl AsRef<Path> for LintPath {
+    fn as_ref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl From<&str> for LintPath {
+    fn from(path: &str) -> Self {
+        Self(path.into())
+    }
+}
+
+impl From<LintPath> for PathBuf {
+    fn from(path: LintPath) -> Self {
+        path.0
+    }
+}
+
+impl PartialEq<Path> for LintPath {
+    fn eq(&self, other: &Path) -> bool {
+        self.0 == other
+    }
+}
+
+impl PartialEq<&Path> for LintPath {
+    fn eq(&self, other: &&Path) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Display for LintPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.display(), f)
     }
 }
 

@@ -60,7 +60,9 @@ impl<'t> Layout<'t> {
         let mut layout = Layout::default();
         let ignored = layout.read_ignore(tree);
         for (path, entry) in tree.iter() {
-            if path.split('/').any(|part| part.starts_with('.')) {
+            // A source of another's making may name entries that no directory has, such as `//x`; patterns are not
+            // made for those.
+            if path.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
                 continue;
             }
             let directory = matches!(entry, Entry::Directory);
@@ -150,8 +152,17 @@ impl<'t> Layout<'t> {
             Some(Entry::File(bytes)) => match std::str::from_utf8(bytes) {
                 Ok(text) if text.len() <= IGNORE_LIMIT => {
                     for (number, line) in (1..).zip(text.lines()) {
-                        if let Err(error) = builder.add_line(None, line) {
-                            self.ignore_problem.get_or_insert_with(|| format!("line {number}: {error}"));
+                        let added = if line.len() > PATTERN_LIMIT && !line.starts_with('#') {
+                            Err(format!("longer than {PATTERN_LIMIT} bytes"))
+                        } else {
+                            // The error repeats the pattern.
+                            builder
+                                .add_line(None, line)
+                                .map(drop)
+                                .map_err(|error| error.to_string().chars().take(REASON).collect())
+                        };
+                        if let Err(problem) = added {
+                            self.ignore_problem.get_or_insert_with(|| format!("line {number}: {problem}"));
                         }
                     }
                 }
@@ -173,8 +184,19 @@ impl<'t> Layout<'t> {
 
 /// The file of patterns, in the gitignore dialect (M10).
 const IGNORE_FILE: &str = ".exdignore";
+/// The signature over the files; not one of them.
+pub(crate) const SIGNATURE_FILE: &str = "leverframe.sig";
+
+/// Returns true for names of files whose content a namespace may need, wherever they stand.
+pub(crate) fn needs_content(name: &str) -> bool {
+    name == IGNORE_FILE || name == SIGNATURE_FILE || name.ends_with(".toml") && !name.starts_with('.')
+}
 /// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
+/// Braces are read by recursion, so a line of nothing else exhausts the 2 MB stack of a thread, if not that of `main`.
+const PATTERN_LIMIT: usize = 512;
+/// Characters of a pattern's error that are kept.
+const REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +247,27 @@ mod tests {
 
         assert_eq!(stems(&tree), ["a", "draft-keep"]);
         assert!(Layout::of(&tree).segments.is_empty());
+    }
+
+    #[test]
+    fn a_pattern_of_thousands_of_braces_is_refused_and_the_others_apply() {
+        let deep = format!("{}a{}\nb.toml\n", "{".repeat(30_000), "}".repeat(30_000));
+        let tree: Tree =
+            [(".exdignore", deep), ("flags/a.toml", String::new()), ("flags/b.toml", String::new())]
+                .into_iter()
+                .collect();
+
+        assert_eq!(stems(&tree), ["a"]);
+        assert!(Layout::of(&tree).ignore_problem.unwrap().starts_with("line 1: longer"));
+    }
+
+    #[test]
+    fn paths_that_no_directory_has_are_left_out() {
+        let tree: Tree = [(".exdignore", "b.toml"), ("//x", ""), ("flags//a.toml", ""), ("flags/c.toml", "")]
+            .into_iter()
+            .collect();
+
+        assert_eq!(stems(&tree), ["c"]);
     }
 
     #[test]

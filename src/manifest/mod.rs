@@ -7,16 +7,18 @@ mod closure;
 mod diagnostic;
 mod diff;
 pub(crate) mod fingerprint;
-mod layout;
+pub(crate) mod layout;
 pub mod lint;
 pub mod model;
 pub(crate) mod names;
 mod parse;
 pub(crate) mod schema;
+#[cfg(feature = "signed")]
+pub mod signature;
 
 pub use self::{
     closure::closure,
-    diagnostic::{LintDiagnostic, LintReport, Severity},
+    diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
     diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
     layout::{Found, Layout},

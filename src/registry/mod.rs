@@ -81,7 +81,8 @@ impl Registry {
         let plugins = T::plugins(self);
         plugins.get(name).copied().ok_or_else(|| {
             let available: Vec<&str> = plugins.keys().copied().collect();
-            let hint = did_you_mean(name, available.iter().copied()).unwrap_or_else(|| {
+            let named = left_out(name).map(str::to_owned);
+            let hint = named.or_else(|| did_you_mean(name, available.iter().copied())).unwrap_or_else(|| {
                 "if it comes from a crate of its own, add `use that_crate as _;` to main.rs".to_owned()
             });
             Error::new(ErrorKind::Config, format!("choose a {}", T::WORD))
@@ -91,6 +92,40 @@ impl Registry {
                     if available.is_empty() { "none".to_owned() } else { available.join(", ") },
                 )
                 .hint(hint)
+        })
+    }
+
+    /// Returns the source that serves a URI's scheme.
+    ///
+    /// # Errors
+    /// `Invalid` for what is no URI, `Unsupported` for a scheme that no source serves: the error lists those served,
+    /// and the feature that brings the one asked for, if it is left out of this build.
+    pub fn source_of(&self, uri: &str) -> Result<&'static Plugin<dyn Source>> {
+        let Some((scheme, _)) = uri.split_once("://") else {
+            // The text is not shown: a mistyped URI may hold a password.
+            return Err(Error::new(ErrorKind::Invalid, "read the source's URI")
+                .with("reason", "it has no `scheme://`")
+                .hint("write it as `https://host/path`, or `file:///absolute/path`"));
+        };
+        let serves = |plugin: &Plugin<dyn Source>| match plugin.schemes() {
+            [] => plugin.name() == scheme,
+            schemes => schemes.contains(&scheme),
+        };
+        self.of::<dyn Source>().find(|plugin| serves(plugin)).ok_or_else(|| {
+            let mut served: Vec<&str> = self
+                .of::<dyn Source>()
+                .flat_map(|plugin| match plugin.schemes() {
+                    [] => vec![plugin.name()],
+                    schemes => schemes.to_vec(),
+                })
+                .collect();
+            served.sort_unstable();
+            let hint =
+                left_out(scheme).map(str::to_owned).or_else(|| did_you_mean(scheme, served.iter().copied()));
+            let error = Error::new(ErrorKind::Unsupported, "choose a source for the URI")
+                .with("scheme", scheme.escape_debug())
+                .with("available", served.join(", "));
+            error.hint(hint.unwrap_or_else(|| "use one of the schemes that are available".to_owned()))
         })
     }
 
@@ -172,4 +207,20 @@ fn is_backend_name(name: &str) -> bool {
     name.bytes().next().is_some_and(|b| b.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
         && !name.contains("__")
+}
+
+/// Returns what to do about a built-in name or scheme that this build has left out.
+fn left_out(name: &str) -> Option<&'static str> {
+    const FEATURES: &[(&[&str], bool, &str)] = &[
+        (&["reqwest"], cfg!(feature = "http-in-process"), "build with the cargo feature `http-in-process`"),
+        (&["curl"], cfg!(feature = "transport-curl"), "build with the cargo feature `transport-curl`"),
+        (
+            &["git", "git+ssh", "git+https", "git+file"],
+            cfg!(feature = "source-git"),
+            "build with the cargo feature `source-git`",
+        ),
+        (&["ftps"], cfg!(feature = "source-ftps"), "build with the cargo feature `source-ftps`"),
+    ];
+    let (_, _, hint) = FEATURES.iter().find(|(names, built, _)| !built && names.contains(&name))?;
+    Some(hint)
 }

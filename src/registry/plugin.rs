@@ -28,6 +28,7 @@ pub struct Plugin<T: ?Sized + 'static> {
     example: &'static str,
     fields: &'static [Field],
     schemes: &'static [&'static str],
+    uses_transport: bool,
     build: Build<T>,
 }
 
@@ -37,7 +38,16 @@ impl<T: ?Sized> Plugin<T> {
     /// Describes a backend: its name (`[a-z][a-z0-9_]*`), the crate it comes from, how it is made.
     #[must_use]
     pub const fn new(name: &'static str, origin: &'static str, build: Build<T>) -> Self {
-        Self { name, origin, summary: "", example: "", fields: &[], schemes: &[], build }
+        Self {
+            name,
+            origin,
+            summary: "",
+            example: "",
+            fields: &[],
+            schemes: &[],
+            uses_transport: false,
+            build,
+        }
     }
 
     /// Sets the one line that lists show.
@@ -61,11 +71,17 @@ impl<T: ?Sized> Plugin<T> {
         self
     }
 
-    /// Sets the schemes of the URIs that a source serves, such as `["s3", "gs"]`. Without this, a source serves the one
-    /// scheme that is its name.
+    /// Sets the URI schemes that a source serves. None set: its own name is the one.
     #[must_use]
     pub const fn with_schemes(mut self, schemes: &'static [&'static str]) -> Self {
         self.schemes = schemes;
+        self
+    }
+
+    /// Says that a source sends its requests by the transport that the context holds.
+    #[must_use]
+    pub const fn with_use_of_transport(mut self) -> Self {
+        self.uses_transport = true;
         self
     }
 
@@ -99,10 +115,16 @@ impl<T: ?Sized> Plugin<T> {
         self.fields
     }
 
-    /// Returns the schemes that it was given; empty means its own name.
+    /// Returns the URI schemes that a source serves, its own name left aside.
     #[must_use]
     pub const fn schemes(&self) -> &'static [&'static str] {
         self.schemes
+    }
+
+    /// Returns true if the context must hold a transport.
+    #[must_use]
+    pub const fn uses_transport(&self) -> bool {
+        self.uses_transport
     }
 
     /// Makes the backend.

@@ -12,6 +12,8 @@ mod lint;
 mod manifest;
 mod plugins;
 mod schema;
+mod sign;
+mod watch;
 
 use clap::CommandFactory;
 
@@ -31,6 +33,10 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
         Command::Fixtures(args) => fixtures::run(args, out),
         Command::Diff(args) => diff::run(args, out),
         Command::Manifest(command) => manifest::run(command, out),
+        Command::Watch(args) => watch::run(args, out),
+        Command::Keygen(args) => sign::keygen(args, out),
+        Command::Sign(args) => sign::sign(args, out),
+        Command::Verify(args) => sign::verify(args, out),
         Command::Init(args) => init::run(args, out),
         Command::Gen(args) => generate::run(args, out),
         Command::Plugins(args) => plugins::run(args, out),

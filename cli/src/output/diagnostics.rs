@@ -27,7 +27,7 @@ pub(crate) fn draw(diagnostic: &LintDiagnostic, sources: &Sources<'_>) -> String
     let head = styled(style, format!("{}[{}]", diagnostic.severity, diagnostic.code));
     let mut text = format!("{head} {}\n", diagnostic.message);
     if !diagnostic.file.as_os_str().is_empty() {
-        let place = format!("{}:{}:{}", diagnostic.file.display(), diagnostic.line, diagnostic.column);
+        let place = format!("{}:{}:{}", diagnostic.file, diagnostic.line, diagnostic.column);
         text.push_str(&format!("  at {place}\n"));
     }
     if let (Some(source), Some(span)) = (sources.text(diagnostic), diagnostic.span.clone())

@@ -8,12 +8,12 @@
 mod config;
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
+    fs::{self, File},
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -23,7 +23,7 @@ pub use self::config::FileCacheConfig;
 use crate::{
     Error, ErrorKind, Result,
     backends::cache_entry,
-    register_cache,
+    durable, register_cache,
     registry::{BuildContext, Plugin},
     traits::{CacheEntry, CacheKey, CacheStore},
 };
@@ -58,10 +58,9 @@ impl FileCache {
         if config.dir.as_os_str().is_empty() {
             return Err(Error::new(ErrorKind::Config, "open the file cache").hint("set `cache.file.dir`"));
         }
-        make_private(&config.dir).map_err(|e| at(&config.dir, "make the cache directory", e))?;
-        let cache = Self { config, closed: AtomicBool::new(false) };
-        cache.clear_leftovers();
-        Ok(cache)
+        durable::make_private(&config.dir).map_err(|e| at(&config.dir, "make the cache directory", e))?;
+        durable::clear_leftovers(&config.dir);
+        Ok(Self { config, closed: AtomicBool::new(false) })
     }
 
     fn path(&self, key: &CacheKey) -> Result<PathBuf> {
@@ -69,36 +68,6 @@ impl FileCache {
             return Err(Error::new(ErrorKind::Cancelled, "use a closed cache").with("cache", NAME));
         }
         Ok(self.config.dir.join(format!("{key}{ENTRY}")))
-    }
-
-    /// A writer of another process may be at work, so only files that no living process can be writing are removed:
-    /// those whose process id is ours, left by a predecessor of the same id.
-    fn clear_leftovers(&self) {
-        let mine = format!(".{}{TEMPORARY}", std::process::id());
-        let Ok(listing) = fs::read_dir(&self.config.dir) else { return };
-        for item in listing.flatten() {
-            let name = item.file_name();
-            let name = name.to_string_lossy();
-            let stale = name.ends_with(TEMPORARY) && (name.contains(&mine) || is_old(&item));
-            if stale && let Err(error) = fs::remove_file(item.path()) {
-                tracing::debug!(%error, file = %name, "a leftover of the cache stays");
-            }
-        }
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let mut temporary = path.as_os_str().to_owned();
-        temporary.push(format!(".{number}.{}{TEMPORARY}", std::process::id()));
-        let temporary = PathBuf::from(temporary);
-        let written = write_private(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-        if written.is_err() {
-            // The error that counts is the first; the leftover is cleared at the next start in any case.
-            let _ = fs::remove_file(&temporary);
-        }
-        written?;
-        // The rename is only safe from a power cut once the directory is on the disk.
-        File::open(&self.config.dir)?.sync_all()
     }
 }
 
@@ -110,18 +79,12 @@ impl CacheStore for FileCache {
 
     async fn get(&self, key: &CacheKey) -> Result<Option<CacheEntry>> {
         let path = self.path(key)?;
-        let file = match File::open(&path) {
-            Ok(file) => file,
+        let limit = self.config.max_entry_bytes.saturating_add(cache_entry::OVERHEAD);
+        let entry = match read_bounded(&path, limit) {
+            Ok(Some(bytes)) => cache_entry::decode(&bytes),
+            Ok(None) => Err(cache_entry::corrupt("it is too large, or no regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(at(&path, "read a cache entry", error)),
-        };
-        let mut bytes = Vec::new();
-        let limit = self.config.max_entry_bytes.saturating_add(cache_entry::OVERHEAD);
-        file.take(limit + 1).read_to_end(&mut bytes).map_err(|e| at(&path, "read a cache entry", e))?;
-        let entry = if bytes.len() as u64 > limit {
-            Err(cache_entry::corrupt("it is too large"))
-        } else {
-            cache_entry::decode(&bytes)
         };
         entry.map(Some).map_err(|error| error.with("path", path.display()))
     }
@@ -134,7 +97,7 @@ impl CacheStore for FileCache {
                 .hint("raise `cache.file.max_entry_bytes`"));
         }
         let bytes = cache_entry::encode(&entry)?;
-        self.write(&path, &bytes).map_err(|e| at(&path, "write a cache entry", e))
+        durable::replace(&path, &bytes).map_err(|e| at(&path, "write a cache entry", e))
     }
 
     async fn remove(&self, key: &CacheKey) -> Result<()> {
@@ -164,40 +127,18 @@ pub const PLUGIN: Plugin<dyn CacheStore> = Plugin::new(NAME, env!("CARGO_PKG_NAM
     .with_fields(FileCacheConfig::FIELDS);
 register_cache!(PLUGIN);
 
-/// Distinguishes the temporary files of one process.
-static NUMBER: AtomicU64 = AtomicU64::new(0);
 const ENTRY: &str = ".entry";
-const TEMPORARY: &str = ".tmp";
-
-fn is_old(item: &fs::DirEntry) -> bool {
-    const AN_HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
-    // File times against file times: the directory was touched when the newest file was made.
-    let newest = item.path().parent().and_then(|dir| fs::metadata(dir).ok()?.modified().ok());
-    let age = newest
-        .zip(item.metadata().ok().and_then(|m| m.modified().ok()))
-        .and_then(|(n, m)| n.duration_since(m).ok());
-    age.is_some_and(|age| age > AN_HOUR)
-}
-
-#[cfg(unix)]
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    DirBuilder::new().recursive(true).mode(0o700).create(dir)
-}
-
-#[cfg(not(unix))]
-fn make_private(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).create(dir)
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+/// Reads a regular file of at most `limit` bytes; `None` for anything else.
+fn read_bounded(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    // Looked at before it is opened: opening a pipe would wait for a writer.
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_file() || metadata.len() > limit {
+        return Ok(None);
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // It may grow while it is read.
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
 fn at(path: &Path, operation: &'static str, error: io::Error) -> Error {

@@ -6,13 +6,15 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::task;
 
 use super::ExdClient;
 use crate::{
+    HttpBackend, UriAuth,
     error::chain,
     flags::{ExdError, LoadError, LoadOptions, Namespace, product::FlagProduct},
-    live::{Feed, Schedule, block_on},
+    live::{Feed, Keep, Schedule, StalePolicy, block_on},
     traits::{Clock, Source},
 };
 
@@ -65,7 +67,7 @@ impl ExdClientBuilder {
         self.place(Place::Inline(namespace))
     }
 
-    /// Loads and keeps current what a URI names: `file:///path/to/directory` or `file:///path/to/archive.tar.gz`.
+    /// Loads and keeps current what a URI names; [`Namespace::from_uri`] lists the schemes.
     pub fn namespace_uri(self, uri: impl Into<String>) -> Self {
         self.place(Place::Uri(uri.into()))
     }
@@ -93,6 +95,55 @@ impl ExdClientBuilder {
         self
     }
 
+    /// Sets the credentials for the URI. Sources without credentials ignore them; see [`UriAuth`].
+    pub fn uri_auth(mut self, auth: UriAuth) -> Self {
+        self.load = self.load.with_auth(auth);
+        self
+    }
+
+    /// Keeps the archive of the URI in a file; see [`LoadOptions::with_cache_path`].
+    pub fn manifest_cache_path(mut self, path: impl Into<PathBuf>) -> Self {
+        self.load = self.load.with_cache_path(path);
+        self
+    }
+
+    /// Chooses the transport of `https` and `http` URIs. Default: [`HttpBackend::from_env_or_default`].
+    pub fn http_backend(mut self, backend: HttpBackend) -> Self {
+        self.load = self.load.with_http_backend(backend);
+        self
+    }
+
+    /// Keeps generations of what the source brings, for when it fails; see [`Keep`].
+    pub fn keep(mut self, keep: Keep) -> Self {
+        self.load = self.load.with_keep(keep);
+        self
+    }
+
+    /// Serves this archive when nothing else can be had; see [`LoadOptions::with_baseline`].
+    pub fn baseline(mut self, archive: impl Into<Bytes>) -> Self {
+        self.load = self.load.with_baseline(archive);
+        self
+    }
+
+    /// Sets what to do about a state that the source has not confirmed for longer than `oldest`.
+    pub fn stale_policy(mut self, policy: StalePolicy, oldest: Duration) -> Self {
+        self.load = self.load.with_stale_policy(policy, oldest);
+        self
+    }
+
+    /// Serves only what these keys have signed, wherever it comes from.
+    #[cfg(feature = "signed")]
+    pub fn trust(mut self, trust: crate::manifest::signature::Trust) -> Self {
+        self.load = self.load.with_trust(trust);
+        self
+    }
+
+    /// Sets everything about loading at once; what was set before is replaced.
+    pub fn load_options(mut self, options: LoadOptions) -> Self {
+        self.load = options;
+        self
+    }
+
     /// Goes by another clock than the system's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.load = self.load.with_clock(clock);
@@ -117,7 +168,7 @@ impl ExdClientBuilder {
         };
         let client = ExdClient::assemble(namespace.feed, &environment, self.dry_run);
         if refreshed {
-            client.start_refresh(Schedule::every(self.poll_interval));
+            client.start_refresh(Schedule::every(self.poll_interval).jittered());
         }
         Ok(client)
     }

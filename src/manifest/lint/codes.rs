@@ -37,7 +37,7 @@ codes! {
     E005 Error "a rule or predicate names an unknown segment";
     E006 Error "a bucket field is missing or out of range";
     E007 Error "a file is unreadable or not UTF-8";
-    E008 Error "a limit on size or number of files is exceeded";
+    E008 Error "a limit on size, number or nesting is exceeded";
     E009 Error "`namespace.slug` is missing or malformed";
     E010 Error "an environment that the namespace does not declare";
     E011 Error "a segment with neither predicate nor bucket";

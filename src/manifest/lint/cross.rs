@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     Sources,
-    codes::{E005, E010, E024, E025, E034, W001},
-    findings::{did_you_mean, whole_file},
+    codes::{E005, E008, E010, E024, E025, E034, W001},
+    findings::{did_you_mean, listed, whole_file},
     reach::Reach,
     rules,
 };
 use crate::manifest::{
     LintDiagnostic,
+    archive::limits,
     layout::Layout,
     model::{AttrType, Environment},
     parse::{AttributeUse, DEEPEST, SegmentUse, shown, unify},
@@ -35,7 +36,26 @@ pub(super) fn check(sources: &mut Sources<'_>, roster: Option<&[Environment]>, l
     let cyclic = cycles(sources);
     depth(sources, &cyclic);
     rules::check(sources);
-    Whole { diagnostics: unreached(sources), attributes }
+    let mut diagnostics = unreached(sources);
+    diagnostics.extend(too_many_environments(sources, roster));
+    Whole { diagnostics, attributes }
+}
+
+/// Every flag has a plan for each environment, so their number multiplies what a namespace costs in memory.
+fn too_many_environments(sources: &Sources<'_>, roster: Option<&[Environment]>) -> Option<LintDiagnostic> {
+    let count = roster.map_or_else(
+        || {
+            let models = sources.flags.values().filter_map(|source| source.model.as_ref());
+            let names: HashSet<&str> =
+                models.flat_map(|m| &m.flag.environments).map(|(name, _)| name.as_str()).collect();
+            names.len()
+        },
+        <[Environment]>::len,
+    );
+    let place = if roster.is_some() { "namespace.toml" } else { "" };
+    let message = format!("the namespace has {count} environments, more than {}", limits::ENVIRONMENTS);
+    const HELP: &str = "tell people and services apart by attributes of the context, not by environments";
+    (count > limits::ENVIRONMENTS).then(|| whole_file(E008, place, message, HELP))
 }
 
 /// Infers one type for each attribute (M8), in the order of the files; the first use decides, numbers widen.
@@ -96,6 +116,9 @@ fn unknown_segments(sources: &mut Sources<'_>, layout: &Layout<'_>) {
     let known: HashSet<&str> = layout.segments.iter().map(|found| found.stem).collect();
     let report = |uses: &[SegmentUse], findings: &mut super::findings::Findings<'_>| {
         for used in uses.iter().filter(|used| !known.contains(used.key.as_str())) {
+            if findings.leaves_out(E005) {
+                continue;
+            }
             let message = format!("{}: unknown segment `{}`", used.subject, shown(&used.key));
             let help = did_you_mean(&used.key, layout.segments.iter().map(|found| found.stem))
                 .unwrap_or_else(|| "add the segment's file, or mend the name".to_owned());
@@ -119,10 +142,11 @@ fn environments(sources: &mut Sources<'_>, roster: &[Environment]) {
     for (key, source) in &mut sources.flags {
         let Some(model) = &source.model else { continue };
         for ((name, _), places) in model.flag.environments.iter().zip(&model.places) {
-            if !known.contains(&name.as_str()) {
+            if !known.contains(&name.as_str()) && !source.file.findings.leaves_out(E010) {
                 let message = format!("flag '{key}': environment `{name}` is not declared");
-                let help = did_you_mean(name, known.iter().copied())
-                    .unwrap_or_else(|| format!("declared in namespace.toml: {}", known.join(", ")));
+                let help = did_you_mean(name, known.iter().copied()).unwrap_or_else(|| {
+                    format!("declared in namespace.toml: {}", listed(known.iter().copied()))
+                });
                 source.file.findings.add_help(E010, places.name.clone(), message, help);
             }
         }

@@ -1,9 +1,9 @@
 //! Collects diagnostics with their places.
 
-use std::{ops::Range, path::PathBuf};
+use std::ops::Range;
 
-use super::codes::{CodeInfo, E001};
-use crate::manifest::LintDiagnostic;
+use super::codes::CodeInfo;
+use crate::manifest::{LintDiagnostic, LintPath, Severity, parse::shown};
 
 /// A hostile file must not make a report without end.
 const PER_FILE: usize = 100;
@@ -14,12 +14,15 @@ pub(crate) struct Findings<'t> {
     path: &'t str,
     text: &'t str,
     found: Vec<LintDiagnostic>,
+    errors: usize,
     left_out: usize,
+    /// The most severe code among those left out.
+    worst_left_out: Option<CodeInfo>,
 }
 
 impl<'t> Findings<'t> {
     pub(crate) fn new(path: &'t str, text: &'t str) -> Self {
-        Self { path, text, found: Vec::new(), left_out: 0 }
+        Self { path, text, found: Vec::new(), errors: 0, left_out: 0, worst_left_out: None }
     }
 
     /// Adds a finding at a byte range of the file.
@@ -39,22 +42,39 @@ impl<'t> Findings<'t> {
     }
 
     fn push(&mut self, code: CodeInfo, span: Range<usize>, message: String, help: Option<String>) {
-        if self.found.len() >= PER_FILE {
-            self.left_out += 1;
+        if self.leaves_out(code) {
             return;
         }
+        self.errors += usize::from(code.severity == Severity::Error);
         self.found.push(diagnostic(code, self.path, Some((self.text, span)), message, help));
+    }
+
+    /// Returns true if a finding of `code` is only counted any more: then its words need not be made.
+    pub(crate) fn leaves_out(&mut self, code: CodeInfo) -> bool {
+        // Errors and the rest are bounded each for themselves: many warnings must not hide an error, nor become one.
+        let others = self.found.len() - self.errors;
+        let kept = if code.severity == Severity::Error { self.errors } else { others };
+        if kept < PER_FILE {
+            return false;
+        }
+        self.left_out += 1;
+        if self.worst_left_out.is_none_or(|worst| code.severity < worst.severity) {
+            self.worst_left_out = Some(code);
+        }
+        true
     }
 
     /// Returns true if there is a finding of severity error.
     pub(crate) fn has_errors(&self) -> bool {
-        self.found.iter().any(|d| d.code.starts_with('E'))
+        self.errors > 0
     }
 
     pub(crate) fn finish(mut self) -> Vec<LintDiagnostic> {
-        if self.left_out > 0 {
+        if let Some(code) = self.worst_left_out {
             let message = format!("{} more findings in this file are not shown", self.left_out);
-            self.found.push(diagnostic(E001, self.path, Some((self.text, 0..0)), message, None));
+            // At the end of the file, so that it follows what is shown.
+            let end = self.text.len();
+            self.found.push(diagnostic(code, self.path, Some((self.text, end..end)), message, None));
         }
         self.found
     }
@@ -81,7 +101,7 @@ fn diagnostic(
     LintDiagnostic {
         code: code.code,
         severity: code.severity,
-        file: PathBuf::from(path),
+        file: LintPath::from(path),
         line,
         column,
         span: place.map(|(_, span)| span),
@@ -118,10 +138,23 @@ pub fn did_you_mean<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str
     };
     let nearest = candidates
         .into_iter()
+        .take(CANDIDATES)
         .filter(|candidate| candidate.len().abs_diff(word.len()) <= limit)
         .map(|candidate| (distance(word, candidate), candidate))
         .min()?;
     (nearest.0 <= limit).then(|| format!("did you mean `{}`?", nearest.1))
+}
+
+/// Comparing costs more than everything else that lint does with a name, and long lists come from hostile files.
+const CANDIDATES: usize = 1_000;
+
+/// Names the choices, the first few of them where there are many.
+pub(crate) fn listed<'n>(names: impl ExactSizeIterator<Item = &'n str>) -> String {
+    const SHOWN: usize = 20;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown: Vec<_> = names.take(SHOWN).map(shown).collect();
+    let suffix = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{suffix}", shown.join(", "))
 }
 
 /// Edit distance in which two neighbours that changed places count once (optimal string alignment).
@@ -149,6 +182,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::lint::codes::{E016, W010};
 
     #[test]
     fn lines_and_columns_count_characters_from_one() {
@@ -157,6 +191,31 @@ mod tests {
         assert_eq!(line_and_column(text, 0), (1, 1));
         assert_eq!(line_and_column(text, text.find('"').unwrap()), (2, 5));
         assert_eq!(line_and_column(text, 999), (3, 1));
+    }
+
+    #[test]
+    fn warnings_without_number_are_counted_and_hide_no_error() {
+        let mut findings = Findings::new("a.toml", "x = 1\n");
+        for _ in 0..PER_FILE + 5 {
+            findings.add(W010, 0..1, "odd");
+        }
+        assert!(!findings.has_errors());
+        findings.add(E016, 0..1, "wrong");
+
+        let found = findings.finish();
+
+        assert_eq!(found.iter().filter(|d| d.severity == Severity::Error).count(), 1);
+        let last = found.last().unwrap();
+        assert_eq!((last.code, last.line), ("W010", 2));
+        assert!(last.message.starts_with("5 more findings"), "{}", last.message);
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..25).map(|i| format!("n{i}")).collect();
+
+        assert_eq!(listed(["a", "b"].into_iter()), "a, b");
+        assert!(listed(names.iter().map(String::as_str)).ends_with("n19 and 5 more"));
     }
 
     #[test]

@@ -169,8 +169,13 @@ impl<'s> List<'s, '_> {
             })
         };
         // Bounded by the length of what people write; a hostile list ends the search by its fuel before.
-        nodes.len() <= 64
-            && set(Operator::IsSet).any(|attribute| set(Operator::IsNotSet).any(|other| other == attribute))
+        let opposites = nodes.len() <= 64
+            && set(Operator::IsSet).any(|attribute| set(Operator::IsNotSet).any(|other| other == attribute));
+        // Whole subtrees are compared here, so shorter lists only.
+        let excluded_middle = || {
+            nodes.iter().any(|node| matches!(node, Predicate::Not(inner) if nodes.contains(inner.as_ref())))
+        };
+        opposites || nodes.len() <= 8 && excluded_middle()
     }
 
     fn parts(&self, key: &'s str) -> Vec<Part<'s>> {

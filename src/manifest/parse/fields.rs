@@ -7,9 +7,12 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::Span;
+use super::{
+    Span,
+    nesting::{LEVELS, too_deep},
+};
 use crate::manifest::lint::{
-    codes::{CodeInfo, E001, E016, E017, E030, W010},
+    codes::{CodeInfo, E001, E008, E016, E017, E030, W010},
     findings::{Findings, did_you_mean},
 };
 
@@ -28,8 +31,16 @@ pub(crate) struct File<'t> {
 /// Parses the text and checks `schema_version`; the root table is there if both are good enough to go on.
 pub(crate) fn open<'t>(path: &'t str, text: &'t str, major: Option<u64>) -> (File<'t>, Option<Root<'t>>) {
     let mut file = File { findings: Findings::new(path, text), newer_minor: false };
+    if let Some(span) = too_deep(text) {
+        let message = format!("tables and arrays nest deeper than {LEVELS} levels");
+        file.findings.add_help(E008, span, message, "flatten the value, or put it into the flag as a string");
+        return (file, None);
+    }
     let (root, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
+        if file.findings.leaves_out(E001) {
+            continue;
+        }
         let span = error.span().unwrap_or(0..0);
         file.findings.add(E001, span, format!("the file is not valid TOML: {}", one_line(error.message())));
     }
@@ -116,6 +127,9 @@ impl File<'_> {
             }
             let (code, suffix) =
                 if self.newer_minor { (W010, ", ignored: the file is of a newer minor") } else { (E016, "") };
+            if self.findings.leaves_out(code) {
+                continue;
+            }
             let message = format!("unknown field `{}`{suffix}", table.path(&shown(key)));
             let help = did_you_mean(key, known.iter().copied())
                 .unwrap_or_else(|| format!("known fields here: {}", known.join(", ")));

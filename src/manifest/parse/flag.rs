@@ -1,6 +1,6 @@
 //! `flags/<key>.toml`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value as Json;
 use toml::de::DeValue;
@@ -16,7 +16,7 @@ use crate::manifest::{
             E004, E012, E013, E014, E015, E017, E026, E027, E028, E029, E030, E036, E037, E038, E039, I001,
             I002, W002, W003, W012,
         },
-        findings::did_you_mean,
+        findings::{did_you_mean, listed},
     },
     model::{Audience, EnvBlock, Flag, FlagType, FlagValue, Lifecycle, Rule, Variant},
     names,
@@ -55,8 +55,14 @@ pub(crate) fn parse_flag(file: &mut File<'_>, key: &str, root: &Root<'_>) -> Opt
             "environments",
         ],
     );
-    let mut reader =
-        FlagReader { file, key, uses: Uses::default(), places: Vec::new(), variants: Vec::new() };
+    let mut reader = FlagReader {
+        file,
+        key,
+        uses: Uses::default(),
+        places: Vec::new(),
+        variants: Vec::new(),
+        known: HashSet::new(),
+    };
     reader.read(&table)
 }
 
@@ -67,6 +73,7 @@ struct FlagReader<'f, 't> {
     places: Vec<BlockPlaces>,
     /// The declared keys, also those whose values are wrong, so that one mistake is told once.
     variants: Vec<String>,
+    known: HashSet<String>,
 }
 
 impl FlagReader<'_, '_> {
@@ -157,6 +164,7 @@ impl FlagReader<'_, '_> {
         let mut variants = Vec::with_capacity(inner.table.len());
         for (key, span, value) in inner.entries() {
             self.variants.push(key.to_owned());
+            self.known.insert(key.to_owned());
             if !names::is_variant_key(key) {
                 let message = format!("flag '{}': malformed variant key `{}`", self.key, shown(key));
                 self.file.findings.add_help(
@@ -364,12 +372,12 @@ impl FlagReader<'_, '_> {
     }
 
     fn check_variant(&mut self, key: &str, span: Span, place: &str) {
-        if self.variants.is_empty() || self.variants.iter().any(|declared| declared == key) {
+        if self.known.is_empty() || self.known.contains(key) || self.file.findings.leaves_out(E004) {
             return;
         }
         let message = format!("flag '{}'{place}: undeclared variant `{}`", self.key, shown(key));
         let help = did_you_mean(key, self.variants.iter().map(String::as_str))
-            .unwrap_or_else(|| format!("declared: {}", self.variants.join(", ")));
+            .unwrap_or_else(|| format!("declared: {}", listed(self.variants.iter().map(String::as_str))));
         self.file.findings.add_help(E004, span, message, help);
     }
 

@@ -6,6 +6,7 @@
 mod fields;
 mod flag;
 mod namespace;
+mod nesting;
 mod predicate;
 mod segment;
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read::ReadLimits;
-use crate::{Error, ErrorKind, Result, settings};
+use crate::{Error, ErrorKind, Result, encoding::percent_decoded, secret::without_credentials, settings};
 
 settings! {
     /// Where the files are, and how they are read.
@@ -41,7 +41,7 @@ impl FileConfig {
     pub fn of_uri(uri: &str) -> Result<Self> {
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the file URI")
-                .with("uri", uri)
+                .with("uri", without_credentials(uri))
                 .with("reason", reason)
                 .hint("write it as `file:///absolute/path`, with spaces as `%20`")
         };
@@ -53,7 +53,7 @@ impl FileConfig {
         if path.contains(['?', '#']) {
             return Err(refuse("it has a query or a fragment"));
         }
-        Ok(Self::at(decode(path).ok_or_else(|| refuse("it is wrongly escaped"))?))
+        Ok(Self::at(percent_decoded(path).ok_or_else(|| refuse("it is wrongly escaped"))?))
     }
 
     pub(super) fn limits(&self) -> ReadLimits {
@@ -61,25 +61,17 @@ impl FileConfig {
     }
 }
 
-/// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
-fn decode(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let high = char::from(rest.next()?).to_digit(16)?;
-        let low = char::from(rest.next()?).to_digit(16)?;
-        bytes.push(u8::try_from(high * 16 + low).ok().filter(|b| *b != 0)?);
-    }
-    String::from_utf8(bytes).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refusal_tells_neither_user_info_nor_query() {
+        let error = FileConfig::of_uri("file://ann:hunter2@host/a?token=hunter2#hunter2").unwrap_err();
+
+        assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        assert!(error.to_string().contains("file://***@host/a?…"), "{error}");
+    }
 
     #[test]
     fn file_uris_give_their_path_and_others_are_refused() {
@@ -90,6 +82,7 @@ mod tests {
             "file:///a%2",
             "file:///a%zz",
             "file:///a%00",
+            "file:///a\0",
             "file:///a#main",
             "/a",
         ] {

@@ -20,6 +20,7 @@ mod watch;
 use std::{
     fmt,
     future::poll_fn,
+    path::{Path, PathBuf},
     pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
@@ -30,6 +31,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use self::{
@@ -41,10 +43,10 @@ use self::{
     signature::Signature,
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, Retry,
     backends::clock_system::SystemClock,
-    document::{Content, Document, Entry, Revision, Tree},
-    manifest::fingerprint::hex,
+    document::{Content, Document, Entry, Revision, SIGNATURE_EXTENSION, Tree},
+    encoding::hex,
     register_source,
     registry::{BuildContext, Plugin},
     traits::{Clock, Load, Source},
@@ -57,8 +59,9 @@ pub const NAME: &str = "file";
 pub struct FileSource {
     config: FileConfig,
     clock: Arc<dyn Clock>,
-    /// What the files' metadata was just before the last load began.
-    seen: Mutex<Option<Signature>>,
+    /// What the files' metadata was just before the content of the last load was read: a change since then, also
+    /// one while it was read, counts as not yet seen.
+    seen: Mutex<Option<Seen>>,
     closed: AtomicBool,
 }
 
@@ -75,6 +78,32 @@ impl FileSource {
         Self { config, clock, seen: Mutex::new(None), closed: AtomicBool::new(false) }
     }
 
+    /// Reads until nothing changed meanwhile: files of two versions must never come together in one document.
+    fn read_settled(&self) -> Result<Document> {
+        let mut before = Seen::now(&self.config, &*self.clock);
+        for _ in 0..ATTEMPTS {
+            let read = self.read();
+            let after = Seen::now(&self.config, &*self.clock);
+            if before.signature == after.signature {
+                self.remember(before);
+                return read;
+            }
+            before = after;
+        }
+        self.remember(before);
+        Err(Error::new(ErrorKind::Io, "read the namespace's files")
+            .with("path", self.config.path.display())
+            .with("reason", "they change again and again while they are read")
+            .retry(Retry::Now)
+            .hint(
+                "replace the directory in one step, and keep files that come and go all the time out of it",
+            ))
+    }
+
+    fn remember(&self, seen: Seen) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+    }
+
     fn read(&self) -> Result<Document> {
         let path = &self.config.path;
         let resolved = resolve_root(path)?;
@@ -86,7 +115,11 @@ impl FileSource {
         } else {
             Content::Bytes(read_file(&resolved, self.config.max_file_bytes)?)
         };
-        let document = Document::new(digest(&content), content);
+        let document = match detached_signature(&resolved, &content) {
+            // A new signature over the same bytes is a change.
+            Some(signature) => Document::new(digest(&content, Some(&signature)), content).signed(signature),
+            None => Document::new(digest(&content, None), content),
+        };
         Ok(match name {
             Some(name) => document.named(name),
             None => document,
@@ -103,7 +136,7 @@ impl FileSource {
 
     fn has_changed(&self) -> bool {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.as_ref().is_some_and(|seen| *seen != Signature::of(&self.config))
+        seen.as_ref().is_some_and(|seen| seen.fresh || seen.signature != Signature::of(&self.config))
     }
 }
 
@@ -115,9 +148,7 @@ impl Source for FileSource {
 
     async fn load<'a>(&self, since: Option<&'a Revision>) -> Result<Load> {
         self.check_open()?;
-        // Taken before the content is read: a change in between then counts as not yet seen.
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(Signature::of(&self.config));
-        let document = self.read()?;
+        let document = self.read_settled()?;
         Ok(if since == Some(document.revision()) { Load::Unchanged } else { Load::Snapshot(document) })
     }
 
@@ -152,13 +183,54 @@ impl fmt::Debug for FileSource {
     }
 }
 
+const SIGNATURE_LIMIT: u64 = 64 * 1024;
+
+/// Reads what stands beside a single file as its detached signature; a directory has its own inside.
+fn detached_signature(file: &Path, content: &Content) -> Option<Bytes> {
+    match content {
+        Content::Bytes(_) => read_file(&signature_beside(file), SIGNATURE_LIMIT).ok(),
+        Content::Tree(_) => None,
+    }
+}
+
+fn signature_beside(file: &Path) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(SIGNATURE_EXTENSION);
+    path.into()
+}
+
+/// What the files' metadata was when they were read.
+#[derive(Debug)]
+struct Seen {
+    signature: Signature,
+    /// A change right after it might not show in it, so that it has to be read once more.
+    fresh: bool,
+}
+
+impl Seen {
+    fn now(config: &FileConfig, clock: &dyn Clock) -> Self {
+        // Before the look: what changes after this moment then counts as fresh, too.
+        let wall = clock.wall();
+        let signature = Signature::of(config);
+        Self { fresh: signature.is_fresh(wall), signature }
+    }
+}
+
+/// How often files are read that change while they are read.
+const ATTEMPTS: usize = 4;
+
 /// How long a change is given to become whole.
 const SETTLE: Duration = Duration::from_millis(20);
 
-fn digest(content: &Content) -> Revision {
+fn digest(content: &Content, signature: Option<&Bytes>) -> Revision {
     let mut hash = Sha256::new();
     match content {
-        Content::Bytes(bytes) => hash.update(bytes),
+        Content::Bytes(bytes) => {
+            hash.update(bytes);
+            if let Some(signature) = signature {
+                hash.update(Sha256::digest(signature));
+            }
+        }
         Content::Tree(tree) => digest_tree(tree, &mut hash),
     }
     Revision::new(format!("sha256:{}", hex(&hash.finalize())))

@@ -1,6 +1,7 @@
 //! Reads a directory into a tree, bounded in every direction.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File, FileType, Metadata},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Tree},
-    manifest::archive::limits,
+    manifest::{archive::limits, layout::needs_content},
 };
 
 /// How much of a directory is read.
@@ -48,7 +49,7 @@ impl Default for ReadLimits {
 
 /// Reads the directory at `path`: its own files and those of the folders that `limits` names.
 ///
-/// Content is read of `.toml` files and of `.exdignore` only. Links are recorded and not followed, except that the
+/// Content is read of `.toml` files, of `.exdignore` and of `leverframe.sig` only. Links are recorded and not followed, except that the
 /// root itself may be one, and that a Kubernetes ConfigMap mount is read through its `..data` link, once, so that
 /// one call sees one version of it. Names that begin with a dot are not recorded.
 ///
@@ -100,6 +101,11 @@ pub(super) fn read_file(path: &Path, limit: u64) -> Result<Bytes> {
             .hint("name a directory or a regular file")),
         Err(error) => Err(refuse(path, error)),
     }
+}
+
+/// Whether the content of a file of this name is read.
+pub(super) fn is_read(name: &OsStr) -> bool {
+    name.to_str().is_some_and(needs_content)
 }
 
 struct Reader<'l> {
@@ -159,7 +165,7 @@ impl Reader<'_> {
         if !kind.is_file() {
             return Entry::Special;
         }
-        if !name.ends_with(".toml") && name != ".exdignore" {
+        if !needs_content(name) {
             return Entry::Skipped;
         }
         let left = self.limits.total_bytes.saturating_sub(self.bytes);
@@ -193,6 +199,9 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Entry> {
         return Ok(Entry::TooLarge { bytes: metadata.len() });
     }
     let mut content = Vec::with_capacity(metadata.len() as usize + 1);
+    if !still_means(path, &metadata)? {
+        return Err(io::Error::other("it was replaced while it was read"));
+    }
     // One byte more than allowed tells a file that grew while it was read.
     (&file).take(limit + 1).read_to_end(&mut content)?;
     if content.len() as u64 > limit {
@@ -201,7 +210,20 @@ fn read_bounded(path: &Path, limit: u64) -> io::Result<Entry> {
     Ok(Entry::File(content.into()))
 }
 
-/// Opens for reading; a pipe that took the file's place does not block, a link that did is refused.
+/// Whether `path` still names the file that was opened: a link that took its place was followed by opening.
+#[cfg(unix)]
+fn still_means(path: &Path, opened: &Metadata) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let named = fs::symlink_metadata(path)?;
+    Ok((named.dev(), named.ino()) == (opened.dev(), opened.ino()))
+}
+
+#[cfg(not(unix))]
+fn still_means(path: &Path, _: &Metadata) -> io::Result<bool> {
+    fs::symlink_metadata(path).map(|named| !named.is_symlink())
+}
+
+/// Opens for reading; a pipe that took the file's place does not block.
 #[cfg(unix)]
 fn open_without_waiting(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

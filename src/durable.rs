@@ -1,0 +1,80 @@
+//! Files that are whole at every moment: written beside, flushed, renamed into place.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// Distinguishes the temporary files of one process.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+const TEMPORARY: &str = ".tmp";
+
+/// Puts `bytes` at `path`, readable by the owner only. A reader, another process, or the next start after a crash
+/// sees the old file or the new one; once this returns, the new one survives a power cut.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{number}.{}{TEMPORARY}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    let written = write_private(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The error that counts is the first; the leftover is cleared at the next start in any case.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    // The rename is only safe from a power cut once the directory is on the disk.
+    File::open(parent(path))?.sync_all()
+}
+
+/// Makes a directory, and those above it, that only the owner may enter.
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+/// Removes what writers that crashed have left: temporary files of an hour ago, since a younger one may belong to a
+/// writer that is at work.
+pub(crate) fn clear_leftovers(dir: &Path) {
+    let Ok(listing) = fs::read_dir(dir) else { return };
+    for item in listing.flatten() {
+        let name = item.file_name();
+        let name = name.to_string_lossy();
+        if name.ends_with(TEMPORARY)
+            && is_old(&item)
+            && let Err(error) = fs::remove_file(item.path())
+        {
+            tracing::debug!(%error, file = %name, "a leftover of a crashed writer stays");
+        }
+    }
+}
+
+/// The directory that holds `path`.
+pub(crate) fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+fn is_old(item: &fs::DirEntry) -> bool {
+    const AN_HOUR: Duration = Duration::from_secs(3600);
+    // File times against file times: the directory was touched when the newest file was made.
+    let newest = item.path().parent().and_then(|dir| fs::metadata(dir).ok()?.modified().ok());
+    let age = newest
+        .zip(item.metadata().ok().and_then(|m| m.modified().ok()))
+        .and_then(|(n, m)| n.duration_since(m).ok());
+    age.is_some_and(|age| age > AN_HOUR)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}

@@ -1,0 +1,284 @@
+//! One handle for everything that a configuration names.
+
+mod open;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arc_swap::ArcSwap;
+
+use self::open::Entry;
+use crate::{
+    Error, ErrorKind, Result,
+    backends::clock_system::SystemClock,
+    config::{ClockSettings, Config, ConfigBuilder, Explained, process_environment},
+    flags::Namespace,
+    live::metrics_text,
+    manifest::lint::did_you_mean,
+    registry::Registry,
+    traits::{CacheStore, Clock},
+    wiring::Wiring,
+};
+
+/// Namespaces, cache and clock as a configuration names them.
+///
+/// # Examples
+/// ```
+/// use leverframe::{EvalContext, Leverframe, config::Config};
+/// let uri = format!("file://{}/examples/namespaces/payments", env!("CARGO_MANIFEST_DIR"));
+/// let config = Config::builder()
+///     .set("flags.payments.uri", uri)
+///     .set("flags.payments.environment", "production");
+/// let frame = Leverframe::builder().config(config).build()?;
+/// let payments = frame.namespace("payments")?;
+/// assert_eq!(payments.slug(), "payments");
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+pub struct Leverframe {
+    builder: LeverframeBuilder,
+    state: ArcSwap<State>,
+    /// Held while a reload builds, so that two of them do not overlap.
+    reloading: Mutex<()>,
+}
+
+struct State {
+    config: Config,
+    cache: Arc<dyn CacheStore>,
+    namespaces: BTreeMap<String, Arc<Entry>>,
+}
+
+/// What a reload did, by the names of namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Reloaded {
+    /// Those that were not there before.
+    pub added: Vec<String>,
+    /// Those that are no longer there: their refresh has ended.
+    pub removed: Vec<String>,
+    /// Those whose settings, or those of their backends, changed: loaded anew.
+    pub changed: Vec<String>,
+    /// Those that go on as they were.
+    pub kept: Vec<String>,
+}
+
+impl Leverframe {
+    /// Reads the file at exactly this path, the process's environment over it, and builds what they name.
+    ///
+    /// # Errors
+    /// What reading, checking or loading reports; nothing runs then.
+    pub fn from_config(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder()
+            .config(Config::builder().file(path.as_ref()).environment(process_environment()))
+            .build()
+    }
+
+    /// Builds what the process's environment names.
+    ///
+    /// # Errors
+    /// What reading, checking or loading reports; nothing runs then.
+    pub fn from_env() -> Result<Self> {
+        Self::builder().config(Config::builder().environment(process_environment())).build()
+    }
+
+    /// Starts a frame.
+    pub fn builder() -> LeverframeBuilder {
+        LeverframeBuilder::default()
+    }
+
+    /// Returns the namespace of `[flags.<name>]`, kept current in the background.
+    ///
+    /// # Errors
+    /// `NotFound` where the configuration has none of that name: the error lists those it has.
+    pub fn namespace(&self, name: &str) -> Result<Namespace> {
+        self.entry(name).map(|entry| entry.namespace.clone())
+    }
+
+    /// Returns the client of `[flags.<name>]`, in the environment that its table names.
+    ///
+    /// A client goes on to be kept current across a [`reload`](Self::reload) that leaves its settings alone; after
+    /// one that changes or removes them it serves what it has, and the frame gives out another.
+    ///
+    /// # Errors
+    /// `NotFound` where the configuration has none of that name: the error lists those it has.
+    #[cfg(feature = "async-tokio")]
+    pub fn flags(&self, name: &str) -> Result<crate::flags::ExdClient> {
+        self.entry(name).map(|entry| entry.client.clone())
+    }
+
+    /// Returns the names of the namespaces, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.state.load().namespaces.keys().cloned().collect()
+    }
+
+    /// Returns the cache that `[cache]` chooses.
+    #[must_use]
+    pub fn cache(&self) -> Arc<dyn CacheStore> {
+        Arc::clone(&self.state.load().cache)
+    }
+
+    /// Returns each effective key, its value with secrets as `***`, and the layer it came from.
+    #[must_use]
+    pub fn explain(&self) -> Vec<Explained> {
+        self.state.load().config.explain()
+    }
+
+    /// Writes the figures of every namespace in the text format that Prometheus and OpenMetrics scrapers read.
+    #[must_use]
+    pub fn metrics(&self) -> String {
+        let state = self.state.load();
+        let statuses: Vec<_> =
+            state.namespaces.iter().map(|(name, e)| (name, e.namespace.status())).collect();
+        metrics_text(statuses.iter().map(|(name, status)| (name.as_str(), status)))
+    }
+
+    /// Reads the configuration's file again, builds what changed, and swaps it in.
+    ///
+    /// # Errors
+    /// What reading, checking or loading reports; everything goes on as it was then.
+    pub fn reload(&self) -> Result<Reloaded> {
+        // Nothing is left half done by a panic under this lock: the swap is one store.
+        let _alone = self.reloading.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.state.load_full();
+        let (after, reloaded) = self.builder.assemble(Some(&before))?;
+        self.state.store(Arc::new(after));
+        tracing::info!(
+            added = reloaded.added.len(),
+            changed = reloaded.changed.len(),
+            removed = reloaded.removed.len(),
+            "configuration reloaded"
+        );
+        Ok(reloaded)
+    }
+
+    /// Stops every background refresh and waits for it.
+    ///
+    /// # Errors
+    /// `Cancelled` where a refresh thread had panicked; the others are stopped all the same.
+    pub fn close(self) -> Result<()> {
+        let mut outcome = Ok(());
+        for (name, entry) in &self.state.load().namespaces {
+            if entry.stop().is_err() {
+                outcome = Err(Error::new(ErrorKind::Cancelled, "stop a background refresh")
+                    .with("flags", name)
+                    .hint("the panic's message went to standard error"));
+            }
+        }
+        outcome
+    }
+
+    fn entry(&self, name: &str) -> Result<Arc<Entry>> {
+        let state = self.state.load();
+        state.namespaces.get(name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = state.namespaces.keys().map(String::as_str).collect();
+            let hint =
+                did_you_mean(name, names.iter().copied()).unwrap_or_else(|| format!("add `[flags.{name}]`"));
+            Error::new(ErrorKind::NotFound, "find a namespace of flags")
+                .with("asked", name.escape_debug())
+                .with("configured", names.join(", "))
+                .hint(hint)
+        })
+    }
+}
+
+impl fmt::Debug for Leverframe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.state.load();
+        f.debug_struct("Leverframe")
+            .field("flags", &state.namespaces.keys())
+            .field("cache", &state.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Collects what a frame is made of.
+#[derive(Clone, Debug, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct LeverframeBuilder {
+    config: ConfigBuilder,
+    registry: Option<Registry>,
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl LeverframeBuilder {
+    /// Sets the configuration's layers.
+    pub fn config(mut self, config: ConfigBuilder) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Uses these backends instead of those that are linked in.
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
+    /// Goes by this clock instead of the one that `[clock]` chooses.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Builds everything, and starts the refresh of every namespace.
+    ///
+    /// # Errors
+    /// What reading, checking or loading reports; nothing runs then.
+    pub fn build(self) -> Result<Leverframe> {
+        let (state, _) = self.assemble(None)?;
+        Ok(Leverframe { builder: self, state: ArcSwap::from_pointee(state), reloading: Mutex::new(()) })
+    }
+
+    /// Builds what the layers name now, and takes over from `before` what they name unchanged.
+    fn assemble(&self, before: Option<&State>) -> Result<(State, Reloaded)> {
+        let registry = match &self.registry {
+            Some(registry) => registry.clone(),
+            None => Registry::discover()?,
+        };
+        let config = self.config.clone().build()?;
+        config.check(&registry)?;
+        let system: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let mut wiring = Wiring::new(registry, config, system);
+        let chosen = wiring.config.value::<String>("clock.use")?;
+        wiring.clock = match &self.clock {
+            Some(clock) => Arc::clone(clock),
+            None => wiring.make::<dyn Clock>(&chosen.unwrap_or_else(|| ClockSettings::default().r#use))?,
+        };
+        // Whatever backends are made of is the same as before, so what was made of it can stay.
+        let same_parts = before.filter(|before| {
+            ["transport", "cache", "clock", "source"]
+                .iter()
+                .all(|table| before.config.says_the_same(&wiring.config, table))
+        });
+        let cache = match same_parts {
+            Some(before) => Arc::clone(&before.cache),
+            None => wiring.cache()?,
+        };
+        let mut reloaded = Reloaded::default();
+        let mut namespaces = BTreeMap::new();
+        for name in wiring.config.tables("flags") {
+            let key = format!("flags.{name}");
+            let was = before.and_then(|before| before.namespaces.get(&name));
+            let entry = match (was, same_parts) {
+                (Some(was), Some(before)) if before.config.says_the_same(&wiring.config, &key) => {
+                    reloaded.kept.push(name.clone());
+                    Arc::clone(was)
+                }
+                _ => {
+                    let list = if was.is_some() { &mut reloaded.changed } else { &mut reloaded.added };
+                    list.push(name.clone());
+                    Arc::new(Entry::open(&wiring, &cache, &name)?)
+                }
+            };
+            namespaces.insert(name, entry);
+        }
+        if let Some(before) = before {
+            reloaded.removed =
+                before.namespaces.keys().filter(|name| !namespaces.contains_key(*name)).cloned().collect();
+        }
+        Ok((State { config: wiring.config, cache, namespaces }, reloaded))
+    }
+}

@@ -1,0 +1,333 @@
+//! What a feed falls back on, step by step, when its source fails: last known good, then what was compiled in.
+
+use std::time::{Duration, SystemTime};
+
+use super::{
+    feed::whole,
+    keep::{Keep, Kept},
+    product::Product,
+    status::{Origin, StalePolicy},
+};
+use crate::{
+    ErrorKind,
+    document::{Content, Document, Entry, Revision},
+    error::chain,
+    traits::{Clock, Load, Source},
+};
+
+/// What a feed falls back on when its source fails.
+///
+/// The steps, of which the first that bears is taken: a kept document that is still fresh, without asking the source;
+/// the source; the kept generations, newest first; the baseline. A document that does not pass the product's checks
+/// does not bear, wherever it comes from.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use leverframe::live::{Keep, Ladder, StalePolicy};
+/// let ladder = Ladder::new()
+///     .with_keep(Keep::in_file("/var/cache/app/payments.tar.gz"))
+///     .with_stale_policy(StalePolicy::Fail, Duration::from_secs(86_400));
+/// assert_eq!(ladder.policy(), StalePolicy::Fail);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "it does nothing until it is handed to a feed"]
+pub struct Ladder {
+    keep: Option<Keep>,
+    baseline: Option<Document>,
+    policy: StalePolicy,
+    oldest: Duration,
+}
+
+impl Default for Ladder {
+    fn default() -> Self {
+        Self {
+            keep: None,
+            baseline: None,
+            policy: StalePolicy::default(),
+            oldest: Duration::from_secs(86_400),
+        }
+    }
+}
+
+impl Ladder {
+    /// Makes a ladder of one step, the source.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps what the source brings, for when it fails.
+    pub fn with_keep(mut self, keep: Keep) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// Adds the document to serve when there is nothing else.
+    pub fn with_baseline(mut self, document: Document) -> Self {
+        self.baseline = Some(document);
+        self
+    }
+
+    /// Sets what to do about a state that the source has not confirmed for longer than `oldest`. Default: warn after
+    /// a day.
+    pub fn with_stale_policy(mut self, policy: StalePolicy, oldest: Duration) -> Self {
+        self.policy = policy;
+        self.oldest = oldest;
+        self
+    }
+
+    /// Returns what to do about an old state.
+    #[must_use]
+    pub fn policy(&self) -> StalePolicy {
+        self.policy
+    }
+
+    pub(super) fn keep(&self) -> Option<&Keep> {
+        self.keep.as_ref()
+    }
+
+    pub(super) fn is_too_old(&self, age: Duration) -> bool {
+        age > self.oldest
+    }
+
+    /// Finds the first state to serve.
+    pub(super) async fn start<P: Product>(
+        &self,
+        product: &P,
+        source: &dyn Source,
+        clock: &dyn Clock,
+    ) -> Result<Start<P::Snapshot>, P::Error> {
+        let kept = match &self.keep {
+            Some(keep) => keep.all().await,
+            None => Vec::new(),
+        };
+        product.remember(kept.iter().map(|kept| kept.mark).max().unwrap_or_default());
+        let now = clock.wall();
+        if let (Some(keep), Some(newest)) = (&self.keep, kept.first())
+            && keep.is_fresh(newest, now)
+            && let Some(start) = self.from_kept(product, newest, now).await
+        {
+            return Ok(start);
+        }
+        let failure = match self.from_source(product, source, kept.first(), now).await {
+            Ok(start) => return Ok(start),
+            Err(failure) => failure,
+        };
+        let start = match self.from_kept_generations(product, &kept, now).await {
+            Some(start) => Some(start),
+            None => self.from_baseline(product),
+        };
+        let Failed { error, refused } = failure;
+        let Some(mut start) = start else { return Err(error) };
+        tracing::warn!(
+            product = P::NAME,
+            source = source.name(),
+            error = %chain(&error),
+            serving = start.origin.as_str(),
+            "the source failed at the start, serving what is left"
+        );
+        start.failure = Some((chain(&error), P::kind(&error)));
+        start.quarantined = refused;
+        Ok(start)
+    }
+
+    async fn from_source<P: Product>(
+        &self,
+        product: &P,
+        source: &dyn Source,
+        newest: Option<&Kept>,
+        now: SystemTime,
+    ) -> Result<Start<P::Snapshot>, Failed<P::Error>> {
+        let failed = |error| Failed { error: product.not_loaded(source, error), refused: None };
+        let since = newest.and_then(|kept| kept.revision.as_ref());
+        let document = match source.load(since).await.map_err(failed)? {
+            Load::Unchanged => {
+                if let Some(newest) = newest
+                    && let Some(start) = self.from_kept(product, newest, now).await
+                {
+                    return Ok(start.confirmed());
+                }
+                // What is kept cannot be used after all, so the whole is needed.
+                whole(source).await.map_err(failed)?
+            }
+            Load::Snapshot(document) => document,
+            Load::Delta(_) => whole(source).await.map_err(failed)?,
+        };
+        let news = self.build(product, document, None, now)?;
+        let mut kept_at = None;
+        if let (Some(keep), Some(kept)) = (&self.keep, &news.kept) {
+            match keep.put(kept).await {
+                Ok(()) => kept_at = Some(now),
+                Err(error) => tracing::warn!(
+                    product = P::NAME,
+                    error = %error.chain(),
+                    "last known good was not kept; what is served is not affected"
+                ),
+            }
+        }
+        let mut start = Start::of(news.snapshot, Origin::Source).confirmed();
+        start.revision = Some(news.revision);
+        start.bytes = news.bytes;
+        start.kept_at = kept_at;
+        Ok(start)
+    }
+
+    async fn from_kept_generations<P: Product>(
+        &self,
+        product: &P,
+        kept: &[Kept],
+        now: SystemTime,
+    ) -> Option<Start<P::Snapshot>> {
+        for kept in kept {
+            if self.policy == StalePolicy::Fail && self.is_too_old(kept.age(now)) {
+                tracing::warn!(
+                    product = P::NAME,
+                    age_seconds = kept.age(now).as_secs(),
+                    "a kept document is older than allowed and is not served"
+                );
+                continue;
+            }
+            if let Some(start) = self.from_kept(product, kept, now).await {
+                return Some(start);
+            }
+        }
+        None
+    }
+
+    async fn from_kept<P: Product>(
+        &self,
+        product: &P,
+        kept: &Kept,
+        now: SystemTime,
+    ) -> Option<Start<P::Snapshot>> {
+        match product.build(kept.document(), None) {
+            Ok(snapshot) => {
+                let mut start = Start::of(snapshot, Origin::Kept);
+                start.revision.clone_from(&kept.revision);
+                start.bytes = kept.content.len() as u64;
+                start.age = kept.age(now);
+                start.kept_at = Some(kept.kept_at);
+                Some(start)
+            }
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!(product = P::NAME, error = reason, "a kept document does not pass the checks");
+                if let Some(keep) = &self.keep
+                    && let Err(error) = keep.quarantine(kept, &reason).await
+                {
+                    tracing::warn!(product = P::NAME, error = %error.chain(), "it could not be quarantined");
+                }
+                None
+            }
+        }
+    }
+
+    fn from_baseline<P: Product>(&self, product: &P) -> Option<Start<P::Snapshot>> {
+        match product.build(self.baseline.clone()?, None) {
+            Ok(snapshot) => Some(Start::of(snapshot, Origin::Baseline)),
+            Err(error) => {
+                tracing::error!(product = P::NAME, error = %chain(&error), "the baseline does not pass the checks");
+                None
+            }
+        }
+    }
+
+    /// Builds a snapshot, and what is to be kept of its document.
+    pub(super) fn build<P: Product>(
+        &self,
+        product: &P,
+        document: Document,
+        served: Option<&P::Snapshot>,
+        now: SystemTime,
+    ) -> Result<News<P::Snapshot>, Failed<P::Error>> {
+        let revision = document.revision().clone();
+        let bytes = size(document.content());
+        let name = document.name().map(str::to_owned);
+        let signature = document.signature().cloned();
+        let content = self.keep.as_ref().map(|_| product.to_bytes(&document));
+        let snapshot = product
+            .build(document, served)
+            .map_err(|error| Failed { error, refused: Some(revision.clone()) })?;
+        let kept = match content {
+            Some(Ok(content)) => Some(Kept {
+                content,
+                name,
+                signature,
+                revision: Some(revision.clone()),
+                mark: product.mark(&snapshot),
+                kept_at: now,
+            }),
+            Some(Err(error)) => {
+                tracing::warn!(product = P::NAME, error = %error.chain(), "this document cannot be kept");
+                None
+            }
+            None => None,
+        };
+        Ok(News { snapshot, revision, bytes, kept })
+    }
+}
+
+/// A document that has become a snapshot.
+pub(super) struct News<S> {
+    pub(super) snapshot: S,
+    pub(super) revision: Revision,
+    pub(super) bytes: u64,
+    pub(super) kept: Option<Kept>,
+}
+
+/// Why a source brought nothing to serve.
+pub(super) struct Failed<E> {
+    pub(super) error: E,
+    /// The document that did not pass the checks, if it came so far.
+    pub(super) refused: Option<Revision>,
+}
+
+/// The state that a feed begins with.
+pub(super) struct Start<S> {
+    pub(super) snapshot: S,
+    pub(super) origin: Origin,
+    pub(super) revision: Option<Revision>,
+    pub(super) bytes: u64,
+    /// Whether the source said that this is current.
+    pub(super) confirmed: bool,
+    /// How long ago it last did, so far as is known.
+    pub(super) age: Duration,
+    pub(super) kept_at: Option<SystemTime>,
+    pub(super) failure: Option<(String, ErrorKind)>,
+    pub(super) quarantined: Option<Revision>,
+}
+
+impl<S> Start<S> {
+    pub(super) fn of(snapshot: S, origin: Origin) -> Self {
+        Self {
+            snapshot,
+            origin,
+            revision: None,
+            bytes: 0,
+            confirmed: false,
+            age: Duration::ZERO,
+            kept_at: None,
+            failure: None,
+            quarantined: None,
+        }
+    }
+
+    fn confirmed(mut self) -> Self {
+        self.confirmed = true;
+        self.age = Duration::ZERO;
+        self
+    }
+}
+
+fn size(content: &Content) -> u64 {
+    match content {
+        Content::Bytes(bytes) => bytes.len() as u64,
+        Content::Tree(tree) => tree
+            .iter()
+            .map(|(_, entry)| match entry {
+                Entry::File(content) => content.len() as u64,
+                _ => 0,
+            })
+            .sum(),
+    }
+}

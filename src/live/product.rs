@@ -1,0 +1,84 @@
+//! What a feed serves.
+
+use std::{error::Error as StdError, fmt, time::Duration};
+
+use bytes::Bytes;
+
+use crate::{
+    Error, ErrorKind, Result,
+    document::{Content, Document},
+    traits::Source,
+};
+
+/// How documents become snapshots.
+///
+/// Implemented by flags (here), settings and gate. `build` is pure work: no I/O, no waiting.
+pub trait Product: fmt::Debug + Send + Sync + 'static {
+    /// What is served: checked, compiled, immutable.
+    type Snapshot: fmt::Debug + Send + Sync + 'static;
+    /// Why a document is refused, or could not be had.
+    type Error: StdError + From<Error> + Send + Sync + 'static;
+    /// The word for log lines.
+    const NAME: &'static str;
+
+    /// Checks and compiles a document. `previous` is what is being served, for rules about succession.
+    ///
+    /// # Errors
+    /// When the document is refused; what is served stays.
+    fn build(
+        &self,
+        document: Document,
+        previous: Option<&Self::Snapshot>,
+    ) -> Result<Self::Snapshot, Self::Error>;
+
+    /// Classifies an error, for figures.
+    fn kind(error: &Self::Error) -> ErrorKind;
+
+    /// Returns how long the other side asked to be left alone.
+    fn retry_after(error: &Self::Error) -> Option<Duration> {
+        let _ = error;
+        None
+    }
+
+    /// Says what it means that a source could not be loaded from.
+    fn not_loaded(&self, source: &dyn Source, error: Error) -> Self::Error {
+        let _ = source;
+        error.into()
+    }
+
+    /// Writes a document as bytes that `build` accepts again, to be kept.
+    ///
+    /// # Errors
+    /// `Unsupported` where the product's documents cannot be kept.
+    fn to_bytes(&self, document: &Document) -> Result<Bytes> {
+        match document.content() {
+            Content::Bytes(bytes) => Ok(bytes.clone()),
+            Content::Tree(_) => Err(Error::new(ErrorKind::Unsupported, "keep a document made of files")),
+        }
+    }
+
+    /// Returns the place of a snapshot in its succession, to be remembered beyond the life of the process; 0 where
+    /// there is none.
+    fn mark(&self, snapshot: &Self::Snapshot) -> u64 {
+        let _ = snapshot;
+        0
+    }
+
+    /// Learns the highest mark that was served before this process began.
+    fn remember(&self, mark: u64) {
+        let _ = mark;
+    }
+
+    /// Returns true if the source may be asked for changes since the document of this snapshot; else it is asked
+    /// for the whole at every poll.
+    fn may_ask_since(&self, snapshot: &Self::Snapshot) -> bool {
+        let _ = snapshot;
+        true
+    }
+
+    /// Returns true if a poll that brought `new` need not replace `served`.
+    fn is_same(&self, served: &Self::Snapshot, new: &Self::Snapshot) -> bool {
+        let _ = (served, new);
+        false
+    }
+}
