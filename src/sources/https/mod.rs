@@ -210,7 +210,9 @@ fn with_next_step(error: Error) -> Error {
         return error;
     }
     let hint = match error.kind() {
-        ErrorKind::Timeout => "see whether the server answers; the next poll tries again, for `source.https.timeout_ms`",
+        ErrorKind::Timeout => {
+            "see whether the server answers; the next poll tries again, for `source.https.timeout_ms`"
+        }
         ErrorKind::Unavailable => "see whether the server is up and reachable; the next poll tries again",
         ErrorKind::LimitExceeded => "is it the right URI? the server sends more than a document has",
         _ => "check the URI and the `[transport]` settings; the cause says more",
