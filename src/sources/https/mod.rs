@@ -100,7 +100,7 @@ impl HttpsSource {
             return Ok(None);
         }
         let uri = beside(&self.uri)?;
-        let response = self.transport.send(self.request(uri)).await?;
+        let response = self.transport.send(self.request(uri)).await.map_err(advised)?;
         match response.status {
             StatusCode::OK => self.read(response, SIGNATURE_LIMIT).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
@@ -116,7 +116,7 @@ impl HttpsSource {
                     .with("limit", limit)
                     .hint("a namespace's archive has at most 5,000,000 bytes; is it the right URI?");
             }
-            error
+            advised(error)
         })
     }
 
@@ -133,6 +133,9 @@ impl HttpsSource {
             StatusCode::NOT_FOUND | StatusCode::GONE => (ErrorKind::NotFound, "check the path of the URI"),
             StatusCode::TOO_MANY_REQUESTS => {
                 (ErrorKind::Unavailable, "the server limits requests: poll less often")
+            }
+            StatusCode::NOT_MODIFIED => {
+                (ErrorKind::Invalid, "nothing was said of a state to compare with: is a cache on the way broken?")
             }
             StatusCode::REQUEST_TIMEOUT => (ErrorKind::Unavailable, "the next poll tries again"),
             status if status.is_server_error() => (ErrorKind::Unavailable, "the next poll tries again"),
@@ -169,7 +172,7 @@ impl Source for HttpsSource {
         if let Some((name, value)) = since.and_then(Validator::condition) {
             request = request.header(name, value);
         }
-        let response = self.transport.send(request).await?;
+        let response = self.transport.send(request).await.map_err(advised)?;
         match response.status {
             StatusCode::NOT_MODIFIED if since.is_some() => Ok(Load::Unchanged),
             StatusCode::OK => {
@@ -201,6 +204,20 @@ impl fmt::Debug for HttpsSource {
             .field("uri", &redacted(&self.uri))
             .field("transport", &self.transport.name())
             .finish_non_exhaustive()
+    }
+}
+
+/// Says what to do where the transport left that to its caller.
+fn advised(error: Error) -> Error {
+    if error.hint_text().is_some() {
+        return error;
+    }
+    match error.kind() {
+        ErrorKind::Timeout => error.hint("is the server overloaded, or `source.https.timeout_ms` too short?"),
+        ErrorKind::Corrupt | ErrorKind::Unavailable => {
+            error.hint("the connection or the answer broke; the next poll tries again")
+        }
+        _ => error,
     }
 }
 
@@ -326,6 +343,10 @@ register_source!(PLUGIN);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        live::block_on,
+        testing::{Answer, ScriptedTransport},
+    };
 
     #[test]
     fn credentials_are_taken_out_of_the_uri() {
@@ -341,6 +362,24 @@ mod tests {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}");
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_failure_says_what_to_do() {
+        let peer = ScriptedTransport::new();
+        let source =
+            HttpsSource::open(HttpsConfig::default(), "http://peer/a", None, Arc::new(peer.clone())).unwrap();
+        for kind in [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Corrupt] {
+            peer.fail_next(kind);
+            let error = block_on(source.load(None)).unwrap_err();
+            assert!((error.kind(), error.hint_text().is_some()) == (kind, true), "{error:?}");
+        }
+        for status in [304, 307, 401, 403, 404, 408, 410, 418, 429, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            peer.answer("/a", Answer::Whole(status, HeaderMap::new(), Bytes::new()));
+            let error = block_on(source.load(None)).unwrap_err();
+            assert!(error.hint_text().is_some(), "{status}: {error:?}");
         }
     }
 
