@@ -17,7 +17,7 @@ use crate::{
     encoding::hex,
     error::chain,
     flags::{LoadError, LoadOptions, Namespace, RefreshHandle},
-    live::{Keep, StalePolicy},
+    live::{Keep, Schedule, StalePolicy},
     manifest::lint::did_you_mean,
     traits::CacheStore,
     wiring::Wiring,
@@ -51,7 +51,9 @@ impl Entry {
         let source = wiring.source(&settings.source, &settings.uri, table.auth())?;
         let options = options.keeping_archive_of(&*source, &settings.uri);
         let namespace = Namespace::from_source(source, &options).map_err(|e| table.refused(&e))?;
-        let refresh = namespace.start_periodic_refresh(Duration::from_millis(settings.poll_interval_ms));
+        // A fleet with one configuration must not ask in step.
+        let schedule = Schedule::every(Duration::from_millis(settings.poll_interval_ms)).jittered();
+        let refresh = namespace.start_refresh(schedule);
         Ok(Self {
             #[cfg(feature = "async-tokio")]
             client: crate::flags::ExdClient::over(&namespace, &settings.environment, settings.dry_run),

@@ -134,9 +134,10 @@ impl HttpsSource {
             StatusCode::TOO_MANY_REQUESTS => {
                 (ErrorKind::Unavailable, "the server limits requests: poll less often")
             }
-            StatusCode::NOT_MODIFIED => {
-                (ErrorKind::Invalid, "nothing was said of a state to compare with: is a cache on the way broken?")
-            }
+            StatusCode::NOT_MODIFIED => (
+                ErrorKind::Invalid,
+                "nothing was said of a state to compare with: is a cache on the way broken?",
+            ),
             StatusCode::REQUEST_TIMEOUT => (ErrorKind::Unavailable, "the next poll tries again"),
             status if status.is_server_error() => (ErrorKind::Unavailable, "the next poll tries again"),
             status if status.is_redirection() => {
