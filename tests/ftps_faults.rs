@@ -66,7 +66,7 @@ impl Bench {
     fn start(&self, since: Option<&Revision>) -> mpsc::Receiver<Result<Load>> {
         let (done, loaded) = mpsc::channel();
         let (source, since) = (Arc::clone(&self.source), since.cloned());
-        thread::spawn(move || done.send(block_on(source.load(since.as_ref()))));
+        thread::spawn(move || drop(done.send(block_on(source.load(since.as_ref())))));
         loaded
     }
 
@@ -141,7 +141,7 @@ fn the_bound_holds_by_the_system_clock() {
     let source = FtpsSource::open(&sham.uri(), None, config).unwrap();
 
     let (done, loaded) = mpsc::channel();
-    thread::spawn(move || done.send(block_on(source.load(None))));
+    thread::spawn(move || drop(done.send(block_on(source.load(None)))));
     let error = loaded.recv_timeout(Duration::from_secs(10)).unwrap().unwrap_err();
 
     assert_eq!(error.kind(), ErrorKind::Timeout, "{}", error.chain());

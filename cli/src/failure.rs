@@ -61,7 +61,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let code = match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => exit::REFUSED,
-            ErrorKind::Config => exit::USAGE,
+            ErrorKind::Config | ErrorKind::Unsupported => exit::USAGE,
             ErrorKind::Invalid | ErrorKind::LimitExceeded | ErrorKind::Corrupt => exit::BAD,
             _ => exit::IO,
         };

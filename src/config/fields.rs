@@ -61,7 +61,7 @@ impl Field {
     #[must_use]
     pub fn default_text(&self) -> &'static str {
         match self.default {
-            "String::new()" | "PathBuf::new()" | "std::path::PathBuf::new()" => "\"\"",
+            "String::new()" | "PathBuf::new()" | "std::path::PathBuf::new()" | "Secret::new(\"\")" => "\"\"",
             "Vec::new()" => "[]",
             // The version is left out, or the reference would change with each release.
             own if own.starts_with("concat!(\"leverframe/\"") => "\"leverframe/<version>\"",

@@ -111,7 +111,7 @@ impl Table {
             "warn" => Ok(StalePolicy::Warn),
             "fail" => Ok(StalePolicy::Fail),
             other => {
-                let hint = did_you_mean(other, ["serve", "warn", "fail"].into_iter());
+                let hint = did_you_mean(other, ["serve", "warn", "fail"]);
                 Err(self
                     .wrong("stale", "it must be `serve`, `warn` or `fail`")
                     .hint(hint.unwrap_or_else(|| "write one of the three".to_owned())))

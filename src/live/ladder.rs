@@ -105,17 +105,17 @@ impl Ladder {
         let now = clock.wall();
         if let (Some(keep), Some(newest)) = (&self.keep, kept.first())
             && keep.is_fresh(newest, now)
-            && let Some(start) = self.from_kept(product, newest, now).await
+            && let Some(start) = self.start_from_kept(product, newest, now).await
         {
             return Ok(start);
         }
-        let failure = match self.from_source(product, source, kept.first(), now).await {
+        let failure = match self.start_from_source(product, source, kept.first(), now).await {
             Ok(start) => return Ok(start),
             Err(failure) => failure,
         };
-        let start = match self.from_kept_generations(product, &kept, now).await {
+        let start = match self.start_from_generations(product, &kept, now).await {
             Some(start) => Some(start),
-            None => self.from_baseline(product),
+            None => self.start_from_baseline(product),
         };
         let Failed { error, refused } = failure;
         let Some(mut start) = start else { return Err(error) };
@@ -131,7 +131,7 @@ impl Ladder {
         Ok(start)
     }
 
-    async fn from_source<P: Product>(
+    async fn start_from_source<P: Product>(
         &self,
         product: &P,
         source: &dyn Source,
@@ -143,7 +143,7 @@ impl Ladder {
         let document = match source.load(since).await.map_err(failed)? {
             Load::Unchanged => {
                 if let Some(newest) = newest
-                    && let Some(start) = self.from_kept(product, newest, now).await
+                    && let Some(start) = self.start_from_kept(product, newest, now).await
                 {
                     return Ok(start.confirmed());
                 }
@@ -172,7 +172,7 @@ impl Ladder {
         Ok(start)
     }
 
-    async fn from_kept_generations<P: Product>(
+    async fn start_from_generations<P: Product>(
         &self,
         product: &P,
         kept: &[Kept],
@@ -187,14 +187,14 @@ impl Ladder {
                 );
                 continue;
             }
-            if let Some(start) = self.from_kept(product, kept, now).await {
+            if let Some(start) = self.start_from_kept(product, kept, now).await {
                 return Some(start);
             }
         }
         None
     }
 
-    async fn from_kept<P: Product>(
+    async fn start_from_kept<P: Product>(
         &self,
         product: &P,
         kept: &Kept,
@@ -222,7 +222,7 @@ impl Ladder {
         }
     }
 
-    fn from_baseline<P: Product>(&self, product: &P) -> Option<Start<P::Snapshot>> {
+    fn start_from_baseline<P: Product>(&self, product: &P) -> Option<Start<P::Snapshot>> {
         match product.build(self.baseline.clone()?, None) {
             Ok(snapshot) => Some(Start::of(snapshot, Origin::Baseline)),
             Err(error) => {

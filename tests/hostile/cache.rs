@@ -128,7 +128,7 @@ fn entries_that_are_no_entries_are_corrupt_and_never_waited_for_nor_read_whole()
 
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{case}: {}", error.chain());
         assert!(error.to_string().contains("flags.shop.entry"), "{case}: {error}");
-        assert!(error.hint_text().unwrap().contains("remove the file"), "{case}");
+        assert!(error.hint_text().unwrap().contains("remove the entry"), "{case}");
         assert!(cost.bytes_total < 100_000, "{case}: {} bytes", cost.bytes_total);
         block_on(cache.put(&key(), entry(case))).unwrap();
         assert_eq!(block_on(cache.get(&key())).unwrap(), Some(entry(case)), "{case}");

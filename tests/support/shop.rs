@@ -31,3 +31,46 @@ pub(crate) fn packed(number: i64) -> Vec<u8> {
 pub(crate) fn served(namespace: &Namespace) -> i64 {
     namespace.eval_i64("limit", "production", &EvalContext::builder().build()).unwrap()
 }
+
+/// Any tree as an archive, whatever a namespace may hold.
+pub(crate) fn tarball(tree: &Tree) -> Vec<u8> {
+    let dir = written(tree);
+    output(std::process::Command::new("tar").args(["-czf", "-", "-C"]).arg(dir.path()).arg("."))
+}
+
+/// State `number` as `git archive` writes it: with a header of its own and a folder around the files.
+pub(crate) fn git_archive(number: i64) -> Vec<u8> {
+    let dir = written(&files(number));
+    let git = |args: &[&str]| {
+        let mut command = std::process::Command::new("git");
+        command
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env("GIT_CONFIG_SYSTEM", "/dev/null")
+            .args(["-c", "user.name=a", "-c", "user.email=a@example.com", "-C"])
+            .arg(dir.path())
+            .args(args);
+        output(&mut command)
+    };
+    git(&["init", "--quiet"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "State"]);
+    git(&["archive", "--format=tar.gz", "--prefix=shop-main/", "HEAD"])
+}
+
+/// The files of a tree in a folder that goes with the value.
+pub(crate) fn written(tree: &Tree) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (path, entry) in tree.iter() {
+        let leverframe::document::Entry::File(content) = entry else { continue };
+        let target = dir.path().join(path);
+        std::fs::create_dir_all(target.parent().unwrap()).unwrap();
+        std::fs::write(target, content).unwrap();
+    }
+    dir
+}
+
+fn output(command: &mut std::process::Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}

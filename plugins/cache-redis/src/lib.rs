@@ -5,8 +5,8 @@
 //! `prefix` and key, written by one `SET`, so that a reader sees the old entry or the new one. It carries a SHA-256
 //! digest, and what does not match it is reported as corrupt. A connection that broke is made anew, once a call.
 //!
-//! All work happens on one thread of the cache's own: it needs no async runtime, and stalls none. Every call ends
-//! within `connect_timeout_ms` and `timeout_ms` together.
+//! All work happens on one thread of the cache's own, one call after the other: it needs no async runtime, and stalls
+//! none. Every call ends within `connect_timeout_ms` and `timeout_ms` together, waiting for others included.
 //!
 //! How long an entry lives beyond the server's own restart is the server's affair: without persistence (`save`,
 //! `appendonly`) it is gone then, and with an eviction policy it may go earlier. `redis://` sends password and content

@@ -1,13 +1,13 @@
 //! The cache keeps every clause against a real server, and configuration finds it.
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-use std::fs;
+use std::{fs, sync::Arc};
 
 use cache_redis::RedisCache;
 use leverframe::{
-    Leverframe,
+    backends::clock_system::SystemClock,
     config::Config,
-    registry::Registry,
+    registry::{BuildContext, Registry},
     testing::conformance::cache::Fixture,
     traits::{CacheKey, CacheStore},
 };
@@ -64,12 +64,16 @@ fn a_configuration_makes_a_cache_that_works_and_explains_itself_without_the_pass
     let server = Server::listening(&["--requirepass", "s3cret"]);
     let config = Config::builder()
         .set("cache.use", "redis")
-        .set("cache.redis.url", format!("redis://:s3cret@127.0.0.1:{}", server.port()));
+        .set("cache.redis.url", format!("redis://:s3cret@127.0.0.1:{}", server.port()))
+        .build()
+        .unwrap();
+    let context = BuildContext::new(&config, "cache.redis", Arc::new(SystemClock::new()));
 
-    let frame = Leverframe::builder().config(config).build().unwrap();
+    let cache =
+        Registry::discover().unwrap().find::<dyn CacheStore>("redis").unwrap().build(&context).unwrap();
 
     let key = CacheKey::new("flags.shop").unwrap();
-    assert_eq!(leverframe::live::block_on(frame.cache().get(&key)).unwrap(), None);
-    let shown = format!("{:?} {frame:?} {:?}", frame.explain(), frame.cache());
+    assert_eq!(leverframe::live::block_on(cache.get(&key)).unwrap(), None);
+    let shown = format!("{:?} {config:?} {context:?} {cache:?}", config.explain());
     assert!(shown.contains("cache.redis.url") && !shown.contains("s3cret"), "{shown}");
 }

@@ -4,6 +4,9 @@
 use std::{
     io::{Read, Write},
     net::TcpListener,
+    os::unix::net::UnixStream,
+    pin::pin,
+    task::{Context, Waker},
     thread,
     time::{Duration, SystemTime},
 };
@@ -98,7 +101,7 @@ fn a_server_killed_and_gone_is_unavailable_until_it_is_back() {
 fn a_server_that_hangs_ends_in_a_time_out_and_works_again_after_it() {
     let server = Server::start(&[]);
     let mut config = server.config();
-    (config.connect_timeout_ms, config.timeout_ms) = (100, 100);
+    (config.connect_timeout_ms, config.timeout_ms) = (1_000, 300);
     let cache = RedisCache::open(config).unwrap();
     put(&cache, "k", entry("content"));
     server.freeze(true);
@@ -293,28 +296,61 @@ fn a_full_server_is_unavailable_and_keeps_the_old_entry() {
 }
 
 #[test]
-fn a_peer_that_is_no_redis_is_refused() {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let peer = thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let _ = stream.read(&mut [0; 1024]).unwrap();
-        stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
-    });
+fn a_writer_that_dies_within_a_put_leaves_the_old_entry() {
+    let server = Server::start(&[]);
+    let cache = server.cache();
+    put(&cache, "k", entry("old"));
+    let new = cache_entry::encode(&entry(&"new".repeat(100_000))).unwrap();
+    let command = redis::cmd("SET").arg("leverframe:k").arg(new).get_packed_command();
 
-    let error =
-        get(&RedisCache::open(config(&format!("redis://127.0.0.1:{port}"))).unwrap(), "k").unwrap_err();
+    for cut in [1, 20, command.len() / 2, command.len() - 1] {
+        let mut dying = UnixStream::connect(server.socket()).unwrap();
+        dying.write_all(&command[..cut]).unwrap();
+        drop(dying);
 
-    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-    peer.join().unwrap();
+        assert_eq!(get(&cache, "k").unwrap(), Some(entry("old")), "cut at {cut}");
+    }
+}
+
+#[test]
+fn answers_that_are_none_are_errors_whatever_their_form() {
+    let deep = [b"*1\r\n".repeat(10_000), b"+x\r\n".to_vec()].concat();
+    for (answer, kind) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], ErrorKind::Invalid),
+        (b":5\r\n", ErrorKind::Invalid),
+        (b"+OK\r\n", ErrorKind::Invalid),
+        (b"*0\r\n", ErrorKind::Invalid),
+        (b"$x\r\n", ErrorKind::Invalid),
+        (b"$3\r\nabcd\r\n", ErrorKind::Invalid),
+        (b"$3\r\nabc\r\n", ErrorKind::Corrupt),
+        (b"-ERR hunter2\r\n", ErrorKind::Invalid),
+        (b"$99999999999\r\nabc", ErrorKind::Unavailable),
+        (b"*2000000000\r\n+x\r\n", ErrorKind::Unavailable),
+        (&deep, ErrorKind::Invalid),
+        (b"", ErrorKind::Unavailable),
+    ] {
+        let shown_answer = String::from_utf8_lossy(&answer[..answer.len().min(20)]).into_owned();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let answer = answer.to_vec();
+        let peer = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 1024]).unwrap();
+            // The cache may hang up at the first byte that cannot be.
+            let _ = stream.write_all(&answer);
+        });
+
+        let error = get(&RedisCache::open(config(&format!("redis://127.0.0.1:{port}"))).unwrap(), "k");
+
+        let error = error.expect_err(&shown_answer);
+        assert_eq!(error.kind(), kind, "{shown_answer:?}: {error}");
+        assert!(!shown(&error).contains("hunter2"), "{error}");
+        peer.join().unwrap();
+    }
 }
 
 #[test]
 fn a_call_that_nobody_waits_for_any_more_does_no_harm() {
-    use std::{
-        pin::pin,
-        task::{Context, Waker},
-    };
     let server = Server::start(&[]);
     let cache = server.cache();
     put(&cache, "k", entry("content"));
@@ -330,7 +366,7 @@ fn a_call_that_nobody_waits_for_any_more_does_no_harm() {
 async fn a_runtime_of_one_thread_goes_on_while_the_server_hangs() {
     let server = Server::start(&[]);
     let mut config = server.config();
-    (config.connect_timeout_ms, config.timeout_ms) = (200, 200);
+    (config.connect_timeout_ms, config.timeout_ms) = (1_000, 300);
     let cache = std::sync::Arc::new(RedisCache::open(config).unwrap());
     cache.put(&key("k"), entry("content")).await.unwrap();
     server.freeze(true);

@@ -51,14 +51,13 @@ fn broken(reason: impl Into<String>) -> Error {
 }
 
 fn of_store(error: &object_store::Error, refusal: Option<Refusal>) -> Error {
-    use object_store::Error as Store;
     if let Some(refusal) = refusal {
         return of_refusal(refusal);
     }
     match error {
-        Store::NotFound { .. } => not_found(),
-        Store::PermissionDenied { .. } => denied(),
-        Store::Unauthenticated { .. } => unauthenticated(),
+        object_store::Error::NotFound { .. } => not_found(),
+        object_store::Error::PermissionDenied { .. } => denied(),
+        object_store::Error::Unauthenticated { .. } => unauthenticated(),
         _ => of_transport(error),
     }
 }

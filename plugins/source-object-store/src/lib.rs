@@ -253,3 +253,47 @@ pub const PLUGIN: Plugin<dyn Source> = Plugin::new(NAME, env!("CARGO_PKG_NAME"),
     .with_fields(ObjectStoreConfig::FIELDS)
     .with_schemes(SCHEMES);
 register_source!(PLUGIN);
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt, stream};
+    use object_store::{GetResult, GetResultPayload, ObjectMeta};
+
+    use super::*;
+
+    /// An object whose head says `size`, in chunks of ten bytes without end.
+    fn endless(size: u64) -> GetResult {
+        let chunks = stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 10])));
+        GetResult {
+            payload: GetResultPayload::Stream(chunks.boxed()),
+            meta: ObjectMeta {
+                location: Path::from("a"),
+                last_modified: Default::default(),
+                size,
+                e_tag: None,
+                version: None,
+            },
+            range: 0..size,
+            attributes: Default::default(),
+            extensions: Default::default(),
+        }
+    }
+
+    #[test]
+    fn an_object_larger_than_its_head_says_is_read_no_further_than_the_limit() {
+        let outcome = leverframe::live::block_on(read(endless(5), 1_000));
+
+        assert!(matches!(outcome, Err(Failure::Oversize { limit: 1_000 })), "{outcome:?}");
+    }
+
+    #[test]
+    fn an_object_whose_head_says_too_much_is_not_begun() {
+        let mut found = endless(1_001);
+        let unread = stream::poll_fn(|_| panic!("the object was begun"));
+        found.payload = GetResultPayload::Stream(unread.boxed());
+
+        let outcome = leverframe::live::block_on(read(found, 1_000));
+
+        assert!(matches!(outcome, Err(Failure::Oversize { .. })), "{outcome:?}");
+    }
+}

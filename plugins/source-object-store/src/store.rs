@@ -84,10 +84,8 @@ fn s3(location: &Location, config: &ObjectStoreConfig, auth: Option<&UriAuth>) -
     };
     builder = match keys {
         Some((id, secret)) if id.is_empty() || secret.is_empty() => {
-            let hint = "set both `access_key_id` and `secret_access_key`";
             return Err(refuse("one half of the access key is missing")
-                .with("id_bytes", id.len())
-                .hint(hint));
+                .hint("set both `access_key_id` and `secret_access_key`"));
         }
         Some((id, secret)) => builder.with_access_key_id(id).with_secret_access_key(secret),
         None => {

@@ -78,7 +78,6 @@ variant = "on"
         .set("source.object_store.endpoint", SERVER.endpoint())
         .set("source.object_store.access_key_id", SERVER.id.clone())
         .set("source.object_store.secret_access_key", SERVER.secret.clone())
-        .set("flags.shop.source", "object_store")
         .set("flags.shop.uri", format!("s3://flags/{name}"))
         .set("flags.shop.environment", "production");
 

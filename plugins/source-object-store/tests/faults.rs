@@ -155,7 +155,7 @@ fn a_store_that_hangs_before_or_within_the_object_ends_in_a_time_out() {
             0 => Answer::Hang(head.clone()),
             _ => Answer::Bytes(object("\"1\"", 4, b"done")),
         });
-        let source = of_peer_with(&peer, |config| config.timeout_ms = 200);
+        let source = of_peer_with(&peer, |config| config.timeout_ms = 500);
 
         let error = load(&source).unwrap_err();
 

@@ -100,7 +100,7 @@ impl HttpsSource {
             return Ok(None);
         }
         let uri = beside(&self.uri)?;
-        let response = self.transport.send(self.request(uri)).await.map_err(advised)?;
+        let response = self.transport.send(self.request(uri)).await.map_err(with_next_step)?;
         match response.status {
             StatusCode::OK => self.read(response, SIGNATURE_LIMIT).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
@@ -116,7 +116,7 @@ impl HttpsSource {
                     .with("limit", limit)
                     .hint("a namespace's archive has at most 5,000,000 bytes; is it the right URI?");
             }
-            advised(error)
+            with_next_step(error)
         })
     }
 
@@ -173,7 +173,7 @@ impl Source for HttpsSource {
         if let Some((name, value)) = since.and_then(Validator::condition) {
             request = request.header(name, value);
         }
-        let response = self.transport.send(request).await.map_err(advised)?;
+        let response = self.transport.send(request).await.map_err(with_next_step)?;
         match response.status {
             StatusCode::NOT_MODIFIED if since.is_some() => Ok(Load::Unchanged),
             StatusCode::OK => {
@@ -208,18 +208,20 @@ impl fmt::Debug for HttpsSource {
     }
 }
 
-/// Says what to do where the transport left that to its caller.
-fn advised(error: Error) -> Error {
+/// Says what a person can do about a failed exchange, where the transport does not.
+fn with_next_step(error: Error) -> Error {
     if error.hint_text().is_some() {
         return error;
     }
-    match error.kind() {
-        ErrorKind::Timeout => error.hint("is the server overloaded, or `source.https.timeout_ms` too short?"),
-        ErrorKind::Corrupt | ErrorKind::Unavailable => {
-            error.hint("the connection or the answer broke; the next poll tries again")
+    let hint = match error.kind() {
+        ErrorKind::Timeout => {
+            "see whether the server answers; the next poll tries again, for `source.https.timeout_ms`"
         }
-        _ => error,
-    }
+        ErrorKind::Unavailable => "see whether the server is up and reachable; the next poll tries again",
+        ErrorKind::LimitExceeded => "is it the right URI? the server sends more than a document has",
+        _ => "check the URI and the `[transport]` settings; the cause says more",
+    };
+    error.hint(hint)
 }
 
 /// What a server names a state by.
