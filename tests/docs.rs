@@ -36,6 +36,8 @@ fn snippets(text: &str, language: &str) -> Vec<String> {
 /// Whether a backend that the documents list is compiled in; they list all.
 fn is_compiled_in(kind: &str, name: &str) -> bool {
     match (kind, name) {
+        ("source", "ftps") => cfg!(feature = "source-ftps"),
+        ("source", "git") => cfg!(feature = "source-git"),
         ("transport", "curl") => cfg!(feature = "transport-curl"),
         ("transport", "reqwest") => cfg!(feature = "http-in-process"),
         _ => true,
@@ -106,6 +108,85 @@ fn the_configuration_in_the_readme_builds_once_its_places_exist() {
     assert_eq!(frame.namespace("payments").unwrap().slug(), "payments");
     assert_eq!(frame.cache().name(), "file");
     frame.close().unwrap();
+}
+
+#[test]
+fn the_second_configuration_in_the_readme_is_understood_and_builds_from_places_of_this_host() {
+    let snippet = &snippets(&read("README.md"), "toml")[1];
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("leverframe.toml");
+    fs::write(&file, snippet).unwrap();
+    let registry = Registry::discover().unwrap();
+
+    let config = Config::builder().file(&file).build().unwrap();
+
+    assert_eq!(config.tables("flags"), ["payments", "storefront"]);
+    if !is_compiled_in("source", "git") || !is_compiled_in("transport", "reqwest") {
+        return;
+    }
+    config.check(&registry).unwrap();
+    // Nobody signed the example, and neither host exists.
+    let examples = format!("file://{}/examples/namespaces", env!("CARGO_MANIFEST_DIR"));
+    let here: String = snippet
+        .lines()
+        .filter(|line| !line.starts_with("trusted_keys"))
+        .map(|line| match line {
+            line if line.starts_with("uri = \"https:") => format!("uri = \"{examples}/payments\"\n"),
+            line if line.starts_with("uri = \"git+ssh:") => format!("uri = \"{examples}/storefront\"\n"),
+            line => {
+                format!("{}\n", line.replace("/var/cache/app", dir.path().join("cache").to_str().unwrap()))
+            }
+        })
+        .collect();
+    fs::write(&file, here).unwrap();
+    let frame = Leverframe::builder().config(Config::builder().file(&file)).build().unwrap();
+    assert_eq!(frame.names(), ["payments", "storefront"]);
+    for name in documented_metrics() {
+        assert!(frame.metrics().contains(&format!("# TYPE {name} ")), "{name}");
+    }
+    assert_eq!(frame.metrics().matches("# TYPE ").count(), documented_metrics().len());
+    frame.close().unwrap();
+}
+
+#[test]
+fn the_configurations_in_the_documents_are_understood() {
+    let registry = Registry::discover().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for document in ["docs/guide.md", "docs/operations.md"] {
+        let found = snippets(&read(document), "toml");
+        assert!(!found.is_empty(), "{document}");
+        for snippet in found {
+            let file = dir.path().join("leverframe.toml");
+            fs::write(&file, &snippet).unwrap();
+            let config = Config::builder().file(&file).build().unwrap();
+            config.check(&registry).unwrap_or_else(|e| panic!("{document}: {}: {snippet}", e.chain()));
+        }
+    }
+}
+
+/// The figures that `docs/operations.md` lists.
+fn documented_metrics() -> Vec<String> {
+    rows(&read("docs/operations.md"), "| metric | type | what it says |")
+        .into_iter()
+        .map(|mut row| row.remove(0))
+        .collect()
+}
+
+#[test]
+fn the_documents_name_every_crate_that_is_depended_on() {
+    let listed = read("docs/dependencies.md");
+
+    for package in ["Cargo.toml", "plugins/cache-redis/Cargo.toml", "plugins/source-object-store/Cargo.toml"]
+    {
+        let manifest: toml::Table = toml::from_str(&read(package)).unwrap();
+        for name in manifest["dependencies"].as_table().unwrap().keys().filter(|n| *n != "leverframe") {
+            let named = listed.lines().any(|line| {
+                line.starts_with('|')
+                    && line.split('|').nth(1).is_some_and(|cell| cell.split(", ").any(|c| c.trim() == name))
+            });
+            assert!(named, "`{name}` of {package} has no row in docs/dependencies.md");
+        }
+    }
 }
 
 #[test]

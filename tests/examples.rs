@@ -88,6 +88,41 @@ fn custom_source_is_chosen_by_configuration_and_its_faults_are_refused() {
     );
 }
 
+#[cfg(all(feature = "async-tokio", feature = "http-in-process"))]
+#[test]
+fn from_uri_transfers_only_what_changed_and_starts_offline() {
+    shows(
+        "from_uri",
+        &[
+            "version 1: false",
+            "polls answered `304 Not Modified`: at least 3; archives sent: 1",
+            "version 2: true",
+            "archives sent: 2",
+            "refused: permission denied",
+            "version 2 still: true",
+            "offline: true from `kept`",
+        ],
+    );
+}
+
+#[cfg(feature = "signed")]
+#[test]
+fn signed_serves_what_the_key_signed_and_refuses_the_rest() {
+    shows(
+        "signed",
+        &[
+            "unsigned: failed to verify the signature (reason: there is none)",
+            "signed: version 1, true",
+            "tampered: failed to verify the signature (namespace: payments, reason: it was made for other files)",
+            "served on: version 1, true",
+            "rolled back: failed to verify the signature (namespace: payments, reason: it is older than what was served \
+             before, counter: 6, served: 7)",
+            "another key: failed to verify the signature (namespace: payments, reason: 0 of 1 trusted signatures)",
+            "signed again: version 2, last error None",
+        ],
+    );
+}
+
 #[cfg(feature = "testing")]
 #[test]
 fn mocked_passes_each_of_its_tests() {
@@ -143,6 +178,7 @@ fn run(example: &str) -> String {
         .current_dir(folder.path())
         .env_remove("LEVERFRAME_CACHE__USE")
         .env_remove("EXD_HTTP_BACKEND")
+        .env_remove("LEVERFRAME_TRANSPORT__USE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

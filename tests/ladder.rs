@@ -314,6 +314,27 @@ fn a_fresh_file_is_served_without_asking_and_an_old_one_is_asked_about() {
     assert_eq!(bench.source.loads(), loads + 1);
 }
 
+#[test]
+fn content_that_has_another_name_now_is_asked_about_by_that_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let bench = Bench::new().with(|o| o.with_keep(Keep::in_file(dir.path().join("shop.tar.gz"))));
+    bench.open().unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let source = Asked { inner: bench.source.clone(), since: Arc::clone(&asked) };
+    // From the file, which holds no name.
+    bench.clock.set_wall(now() + Duration::from_secs(60));
+    let namespace = Namespace::from_source(Arc::new(source), &bench.options).unwrap();
+
+    assert_eq!([poll(&namespace), poll(&namespace)], [Outcome::Unchanged; 2]);
+    bench.source.set(tree(1));
+    assert_eq!([poll(&namespace), poll(&namespace)], [Outcome::Unchanged; 2]);
+
+    let name = |name: &str| Some(name.to_owned());
+    assert_eq!(*asked.lock().unwrap(), [None, name("1"), name("1"), name("2")]);
+    assert_eq!(namespace.status().revision, Some(Revision::new("2")));
+    assert_eq!(namespace.flag_version(), 1);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_kept_file_is_private_and_replaced_whole() {

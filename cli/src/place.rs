@@ -111,6 +111,24 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(refuse)
 }
 
+/// Writes a file beside the target and renames it, so that nobody ever sees half of one.
+///
+/// It is readable as files of this user are: a service or a web server of another user is to read it.
+pub(crate) fn replace(target: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let refuse = |error: std::io::Error| {
+        Failure::new(exit::IO, format!("failed to write `{}`: {error}", target.display()))
+    };
+    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // What the process's mask takes away is taken away.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(folder).map_err(refuse)?;
+    std::io::Write::write_all(&mut temporary, bytes).map_err(refuse)?;
+    temporary.persist(target).map_err(|error| refuse(error.error))?;
+    Ok(())
+}
+
 /// Makes a directory for new files; refuses one that holds something.
 pub(crate) fn new_directory(dir: &Path) -> Result<(), Failure> {
     let refuse = |error: std::io::Error| {

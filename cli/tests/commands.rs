@@ -299,6 +299,27 @@ fn an_archive_holds_what_the_directory_held_and_packs_to_the_same_bytes() {
     );
 }
 
+#[cfg(unix)]
+#[test]
+fn archives_and_signatures_are_readable_as_other_files_are_and_secret_keys_are_not() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, payments) = copy();
+    let mode = |name: &str| fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    fs::write(folder.path().join("other"), "").unwrap();
+    let payments = payments.to_str().unwrap();
+
+    for args in [
+        &["manifest", "pack", payments, "-o", "a.tar.gz"][..],
+        &["keygen", "release.key"],
+        &["sign", "a.tar.gz", "--key", "release.key"],
+    ] {
+        assert!(run_in(folder.path(), args).status.success(), "{args:?}");
+    }
+
+    assert_eq!((mode("a.tar.gz"), mode("a.tar.gz.sig")), (mode("other"), mode("other")));
+    assert_eq!(mode("release.key"), 0o600);
+}
+
 #[test]
 fn unpacking_never_overwrites() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,8 @@
 //!
 //! Fenced blocks are run with the real binary in a temporary folder, one document after the other, each block where
 //! the block before it ended. In a `console` block every line is compared: `…` stands for any lines, or for any text
-//! within a line. Commands of an `sh` block have to succeed.
+//! within a line. Commands of an `sh` block have to succeed. Of a command that ends with `&` the first line is compared
+//! where it is started, and the rest where the block says `wait`.
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
 };
 
 /// What the snippets may run besides `leverframe`.
-const HELPERS: [&str; 3] = ["cp", "echo", "sed"];
+const HELPERS: [&str; 4] = ["cp", "echo", "sed", "wait"];
 /// What is not for this test: other tests and `.ci/run` run these.
 const ELSEWHERE: [&str; 4] = [".ci/run", "benches/callgrind", "benches/run", "cargo"];
 
@@ -173,7 +174,8 @@ fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
     let mut script = "exec 2>&1\n".to_owned();
     for step in steps {
         // The code is handed on, for `echo $?`.
-        script.push_str(&format!("{}\ncode=$?\nprintf '\\001%d\\002' $code\n(exit $code)\n", step.command));
+        let command = shell(&step.command);
+        script.push_str(&format!("{command}\ncode=$?\nprintf '\\001%d\\002' $code\n(exit $code)\n"));
     }
     let binaries = Path::new(BINARY).parent().unwrap();
     let paths = env::split_paths("/usr/bin:/bin").collect::<Vec<_>>();
@@ -195,6 +197,21 @@ fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
             (shown.to_owned(), code.parse().unwrap())
         })
         .collect()
+}
+
+/// Writes a command as the shell is to run it.
+fn shell(command: &str) -> String {
+    if command == "wait" {
+        return "cat <&3; exec 3<&-; wait $!".to_owned();
+    }
+    match command.strip_suffix(" &") {
+        // Reading its first line waits until it is at work; `timeout` keeps one that misses a change from hanging.
+        Some(command) => format!(
+            "mkfifo background; timeout 60 {command} >background 2>&1 &\n\
+             exec 3<background; IFS= read -r line <&3; printf '%s\\n' \"$line\""
+        ),
+        None => command.to_owned(),
+    }
 }
 
 fn lines_match(expected: &[&str], shown: &[&str]) -> bool {

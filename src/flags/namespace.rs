@@ -238,11 +238,15 @@ impl Namespace {
     /// stopped or dropped.
     #[must_use = "dropping the handle stops the refresh"]
     pub fn start_periodic_refresh(&self, interval: Duration) -> RefreshHandle {
+        self.start_refresh(Schedule::every(interval))
+    }
+
+    pub(crate) fn start_refresh(&self, schedule: Schedule) -> RefreshHandle {
         let stop = Stop::new();
         let feed = self.feed.clone();
         let seen = stop.clone();
         let run = move || {
-            block_on(feed.run(Schedule::every(interval), &seen, |feed| async move { feed.poll().await }));
+            block_on(feed.run(schedule, &seen, |feed| async move { feed.poll().await }));
         };
         RefreshHandle::new(thread::Builder::new().name("leverframe-refresh".to_owned()).spawn(run), stop)
     }

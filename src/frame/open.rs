@@ -17,7 +17,7 @@ use crate::{
     encoding::hex,
     error::chain,
     flags::{LoadError, LoadOptions, Namespace, RefreshHandle},
-    live::{Keep, StalePolicy},
+    live::{Keep, Schedule, StalePolicy},
     manifest::lint::did_you_mean,
     traits::CacheStore,
     wiring::Wiring,
@@ -51,7 +51,9 @@ impl Entry {
         let source = wiring.source(&settings.source, &settings.uri, table.auth())?;
         let options = options.keeping_archive_of(&*source, &settings.uri);
         let namespace = Namespace::from_source(source, &options).map_err(|e| table.refused(&e))?;
-        let refresh = namespace.start_periodic_refresh(Duration::from_millis(settings.poll_interval_ms));
+        // A fleet with one configuration must not ask in step.
+        let schedule = Schedule::every(Duration::from_millis(settings.poll_interval_ms)).jittered();
+        let refresh = namespace.start_refresh(schedule);
         Ok(Self {
             #[cfg(feature = "async-tokio")]
             client: crate::flags::ExdClient::over(&namespace, &settings.environment, settings.dry_run),
@@ -92,7 +94,7 @@ impl Table {
             options = options.with_cache_path(&settings.cache_path);
         } else if settings.generations > 0 && cache.name() != cache_memory::NAME {
             // Another place under the same name is another succession.
-            let place = &hex(&Sha256::digest(&settings.uri))[..12];
+            let place = &hex(&Sha256::digest(without_user_info(&settings.uri)))[..12];
             let keep = Keep::in_store(Arc::clone(cache), &format!("{}.{place}", self.key))?;
             options =
                 options.with_keep(keep.generations(settings.generations.try_into().unwrap_or(usize::MAX)));
@@ -178,6 +180,32 @@ impl Table {
         match hint {
             Some(hint) => failed.hint(hint),
             None => failed,
+        }
+    }
+}
+
+/// Leaves the password out: names of files are no place for it, digested or not, and a new one is no other place.
+fn without_user_info(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_password_is_no_other_place() {
+        for (uri, place) in [
+            ("https://u:p%40ss@h:8443/a@b?c#d", "https://h:8443/a@b?c#d"),
+            ("git+ssh://git@h/flags.git#main:a", "git+ssh://h/flags.git#main:a"),
+            ("https://h/a", "https://h/a"),
+            ("file:///etc/app", "file:///etc/app"),
+            ("no uri", "no uri"),
+        ] {
+            assert_eq!(without_user_info(uri), place);
         }
     }
 }

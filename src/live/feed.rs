@@ -98,6 +98,8 @@ struct State {
     /// The latest begun of the loads that have settled; one that began earlier no longer counts.
     ticket: u64,
     origin: Origin,
+    /// The source's latest name for the state being served: it may name the same content anew.
+    revision: Option<Revision>,
     confirmed_at: Tick,
     /// How old the state was when it was taken from what is kept.
     age_at_start: Duration,
@@ -116,8 +118,8 @@ struct State {
 enum Brought<S> {
     /// The word that nothing changed.
     Nothing,
-    /// The state that is being served.
-    Same,
+    /// The state that is being served, under the name that it has now.
+    Same(Revision),
     News(News<S>),
 }
 
@@ -165,6 +167,7 @@ impl<P: Product> Feed<P> {
         let state = State {
             ticket: 0,
             origin: start.origin,
+            revision: start.revision.clone(),
             confirmed_at: now,
             age_at_start: start.age,
             last_success: confirmed.then(|| clock.wall()),
@@ -239,7 +242,7 @@ impl<P: Product> Feed<P> {
         let (last_error, last_error_kind) = state.last_error.clone().unzip();
         Status {
             version: current.version,
-            revision: current.revision.clone(),
+            revision: state.revision.clone(),
             origin: state.origin,
             staleness,
             expired: self.inner.ladder.is_too_old(staleness),
@@ -297,10 +300,11 @@ impl<P: Product> Feed<P> {
     /// status keeps the error.
     pub async fn poll(&self) -> Result<Outcome, P::Error> {
         let current = self.load_full();
-        let refused = self.state().quarantined.clone();
-        let since = refused
-            .or_else(|| current.revision.clone())
-            .filter(|_| self.inner.product.may_ask_since(&current.snapshot));
+        let since = {
+            let state = self.state();
+            state.quarantined.clone().or_else(|| state.revision.clone())
+        };
+        let since = since.filter(|_| self.inner.product.may_ask_since(&current.snapshot));
         self.refresh_from(since, true).await
     }
 
@@ -344,7 +348,7 @@ impl<P: Product> Feed<P> {
         let news = self.inner.ladder.build(product, document, Some(&served.snapshot), now)?;
         // A source that cannot be asked for changes brings the same state at every poll.
         let same = polling && product.is_same(&served.snapshot, &news.snapshot);
-        Ok(if same { Brought::Same } else { Brought::News(news) })
+        Ok(if same { Brought::Same(news.revision) } else { Brought::News(news) })
     }
 
     /// Takes the outcome over, and says what is to be kept.
@@ -373,7 +377,16 @@ impl<P: Product> Feed<P> {
                 state.last_error = None;
                 state.consecutive_failures = 0;
                 state.quarantined = None;
-                let Brought::News(news) = brought else { return (Ok(Outcome::Unchanged), None) };
+                let news = match brought {
+                    Brought::News(news) => news,
+                    Brought::Nothing => return (Ok(Outcome::Unchanged), None),
+                    Brought::Same(revision) => {
+                        // Else every further poll would ask by a name that the source no longer knows.
+                        state.revision = Some(revision);
+                        return (Ok(Outcome::Unchanged), None);
+                    }
+                };
+                state.revision = Some(news.revision.clone());
                 let version = self.load().version + 1;
                 let loaded = Loaded {
                     snapshot: news.snapshot,
@@ -403,6 +416,7 @@ impl<P: Product> Feed<P> {
     async fn keep(&self, news: Option<Kept>) {
         let Some(keep) = self.inner.ladder.keep() else { return };
         let now = self.inner.clock.wall();
+        let is_new = news.is_some();
         let written = match news {
             Some(kept) => keep.put(&kept).await,
             None if !self.needs_confirmation(now) => return,
@@ -410,11 +424,17 @@ impl<P: Product> Feed<P> {
         };
         match written {
             Ok(()) => self.state().kept_at = Some(now),
-            Err(error) => tracing::warn!(
-                product = P::NAME,
-                error = %error.chain(),
-                "last known good was not kept; what is served is not affected"
-            ),
+            Err(error) => {
+                if is_new {
+                    // What is kept is an older state, whose age must not be taken for that of this one.
+                    self.state().kept_at = None;
+                }
+                tracing::warn!(
+                    product = P::NAME,
+                    error = %error.chain(),
+                    "last known good was not kept; what is served is not affected"
+                );
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! `leverframe manifest pack|unpack`
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use leverframe::manifest::{Layout, archive};
 
@@ -8,7 +8,7 @@ use crate::{
     args::ManifestCommand,
     failure::{Failure, exit},
     output::{Out, plural},
-    place::{Place, new_directory, read_file, write_tree},
+    place::{Place, new_directory, read_file, replace, write_tree},
 };
 
 pub(super) fn run(command: &ManifestCommand, out: &mut Out) -> Result<u8, Failure> {
@@ -27,14 +27,7 @@ fn pack(dir: &Path, output: Option<&Path>, out: &mut Out) -> Result<u8, Failure>
     let bytes = archive::pack(&place.tree)?;
     let default = format!("{}.tar.gz", place.report().namespace);
     let target = output.unwrap_or(Path::new(&default));
-    // Beside the target and renamed, so that nobody ever sees half an archive.
-    let folder = target.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let refuse = |error: std::io::Error| {
-        Failure::new(exit::IO, format!("failed to write `{}`: {error}", target.display()))
-    };
-    let temporary = tempfile::NamedTempFile::new_in(folder).map_err(refuse)?;
-    fs::write(temporary.path(), &bytes).map_err(refuse)?;
-    temporary.persist(target).map_err(|e| refuse(e.error))?;
+    replace(target, &bytes)?;
     let files = Layout::of(&place.tree).packaged().iter().count();
     out.line(format!("{}: {}, {} bytes", target.display(), plural(files, "file"), bytes.len()))?;
     Ok(exit::OK)

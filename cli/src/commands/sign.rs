@@ -25,7 +25,7 @@ use crate::{
     args::{Format, KeygenArgs, SignArgs, VerifyArgs},
     failure::{Failure, exit},
     output::{Envelope, GREEN, Out, plural, refuse, styled},
-    place::{Place, unpacked},
+    place::{Place, replace, unpacked},
 };
 
 pub(super) fn keygen(args: &KeygenArgs, out: &mut Out) -> Result<u8, Failure> {
@@ -211,16 +211,4 @@ fn write_secret(path: &Path, text: &Secret) -> std::io::Result<()> {
     let mut file = options.open(path)?;
     writeln!(file, "{}", text.expose())?;
     file.sync_all()
-}
-
-/// Beside the target and renamed, so that a running service never sees half a signature.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let refuse = |error: std::io::Error| {
-        Failure::new(exit::IO, format!("failed to write `{}`: {error}", path.display()))
-    };
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(refuse)?;
-    temporary.write_all(bytes).map_err(refuse)?;
-    temporary.persist(path).map_err(|error| refuse(error.error))?;
-    Ok(())
 }

@@ -134,6 +134,10 @@ impl HttpsSource {
             StatusCode::TOO_MANY_REQUESTS => {
                 (ErrorKind::Unavailable, "the server limits requests: poll less often")
             }
+            StatusCode::NOT_MODIFIED => (
+                ErrorKind::Invalid,
+                "nothing was said of a state to compare with: is a cache on the way broken?",
+            ),
             StatusCode::REQUEST_TIMEOUT => (ErrorKind::Unavailable, "the next poll tries again"),
             status if status.is_server_error() => (ErrorKind::Unavailable, "the next poll tries again"),
             status if status.is_redirection() => {
@@ -342,6 +346,10 @@ register_source!(PLUGIN);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        live::block_on,
+        testing::{Answer, ScriptedTransport},
+    };
 
     #[test]
     fn credentials_are_taken_out_of_the_uri() {
@@ -357,6 +365,24 @@ mod tests {
             let error = parse(bad).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}");
             assert!(!format!("{error:?}").contains("s3cret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn every_failure_says_what_to_do() {
+        let peer = ScriptedTransport::new();
+        let source =
+            HttpsSource::open(HttpsConfig::default(), "http://peer/a", None, Arc::new(peer.clone())).unwrap();
+        for kind in [ErrorKind::Timeout, ErrorKind::Unavailable, ErrorKind::Corrupt] {
+            peer.fail_next(kind);
+            let error = block_on(source.load(None)).unwrap_err();
+            assert!((error.kind(), error.hint_text().is_some()) == (kind, true), "{error:?}");
+        }
+        for status in [304, 307, 401, 403, 404, 408, 410, 418, 429, 500] {
+            let status = StatusCode::from_u16(status).unwrap();
+            peer.answer("/a", Answer::Whole(status, HeaderMap::new(), Bytes::new()));
+            let error = block_on(source.load(None)).unwrap_err();
+            assert!(error.hint_text().is_some(), "{status}: {error:?}");
         }
     }
 
