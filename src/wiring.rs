@@ -26,7 +26,13 @@ impl Wiring {
 
     /// Goes by what is linked in and by the process's environment, as those do who have no configuration file.
     pub(crate) fn of_process(clock: Arc<dyn Clock>) -> Result<Self> {
-        let config = Config::builder().environment(process_environment()).build()?;
+        // Of the rest nothing is needed here, so nothing in it can be wrong.
+        let needed = |name: &str| {
+            let tables = ["LEVERFRAME_SOURCE__", "LEVERFRAME_TRANSPORT__"];
+            tables.iter().any(|table| name.starts_with(table)) || !name.starts_with("LEVERFRAME_")
+        };
+        let variables = process_environment().into_iter().filter(|(name, _)| needed(name));
+        let config = Config::builder().environment(variables).build()?;
         Ok(Self::new(Registry::discover()?, config, clock))
     }
 

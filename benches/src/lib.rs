@@ -1,11 +1,13 @@
 //! Measures leverframe, and the public engines it is compared with, on one workload.
 //!
 //! `workload` says what is evaluated; `engine` is the little that every engine must do and the check that all of
-//! them do it alike; `ours` and `peers` implement it; `measure` times two sides in turn; `report` prints.
+//! them do it alike; `ours` and `peers` implement it; `measure` times two sides in turn; `options` and
+//! `report` are what a program is asked and what it answers. `bin/sources` is a suite of its own.
 
 pub mod engine;
 pub mod load;
 pub mod measure;
+pub mod options;
 pub mod ours;
 #[cfg(feature = "peers")]
 pub mod peers;

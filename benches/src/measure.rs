@@ -45,6 +45,21 @@ pub fn alone(effort: Effort, side: Side<'_>) -> f64 {
     median((0..effort.rounds).map(|_| per_operation(side, operations)).collect())
 }
 
+/// Returns the nanoseconds that each side takes, for sides whose single turn is long enough to be timed.
+pub fn in_turns<const N: usize>(rounds: usize, mut sides: [&mut dyn FnMut() -> Duration; N]) -> [f64; N] {
+    let mut taken = [const { Vec::new() }; N];
+    // The first two rounds warm up.
+    for round in 0..rounds + 2 {
+        for (side, taken) in sides.iter_mut().zip(&mut taken) {
+            let took = side();
+            if round >= 2 {
+                taken.push(took.as_nanos() as f64);
+            }
+        }
+    }
+    taken.map(median)
+}
+
 /// Makes a side of work that is nothing but the operations.
 pub fn whole(mut work: impl FnMut(u64)) -> impl FnMut(u64) -> Duration {
     move |operations| {
@@ -71,7 +86,12 @@ fn per_operation(side: Side<'_>, operations: u64) -> f64 {
     side(operations).as_nanos() as f64 / operations as f64
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Returns the middle one of the values.
+///
+/// # Panics
+/// Without values.
+#[must_use]
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

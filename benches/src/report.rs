@@ -24,12 +24,24 @@ pub struct Row {
     pub target_ratio: Option<f64>,
     /// The most that `ours_ns` may be, likewise.
     pub target_ns: Option<f64>,
-    /// Bytes, for the row that is about memory.
+    /// Bytes, for rows that are about memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ours_bytes: Option<f64>,
+    /// Bytes of what we are compared with, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer_bytes: Option<f64>,
     /// The most that `ours_bytes` may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target_bytes: Option<f64>,
+    /// A number of things, for rows that count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ours_count: Option<u64>,
+    /// The most that `ours_count` may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_count: Option<u64>,
+    /// What else there is to say of the figure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Whether all targets of the row are met; `None` where it has none.
     pub ok: Option<bool>,
 }
@@ -47,43 +59,85 @@ impl Row {
     /// Makes the row of a time.
     #[must_use]
     pub fn time(name: &str, ours_ns: f64, target: Target) -> Self {
-        Self::new(name, Some(ours_ns), None, target, None)
+        Self { ours_ns: Some(ours_ns), target_ns: target.ns, ..Self::named(name) }.judged()
     }
 
     /// Makes the row of a time and a peer's.
     #[must_use]
     pub fn pair(name: &str, ours_ns: f64, peer: (&'static str, f64), target: Target) -> Self {
-        Self::new(name, Some(ours_ns), Some(peer), target, None)
+        Self {
+            ours_ns: Some(ours_ns),
+            peer: Some(peer.0),
+            peer_ns: Some(peer.1),
+            ratio: Some(ours_ns / peer.1),
+            target_ratio: target.ratio,
+            target_ns: target.ns,
+            ..Self::named(name)
+        }
+        .judged()
     }
 
     /// Makes the row of a size and its limit.
     #[must_use]
     pub fn bytes(name: &str, bytes: f64, target: f64) -> Self {
-        Self::new(name, None, None, Target::default(), Some((bytes, target)))
+        Self { ours_bytes: Some(bytes), target_bytes: Some(target), ..Self::named(name) }.judged()
     }
 
-    fn new(
-        name: &str,
-        ours_ns: Option<f64>,
-        peer: Option<(&'static str, f64)>,
-        target: Target,
-        bytes: Option<(f64, f64)>,
-    ) -> Self {
-        let ratio = ours_ns.zip(peer).map(|(ours, (_, peer))| ours / peer);
-        let limits = [ours_ns.zip(target.ns), ratio.zip(target.ratio), bytes];
-        let ok = limits.iter().flatten().map(|(is, limit)| is <= limit).reduce(|a, b| a && b);
+    /// Makes the row of a size and a peer's.
+    #[must_use]
+    pub fn pair_of_bytes(name: &str, bytes: f64, peer: (&'static str, f64), target_ratio: f64) -> Self {
+        Self {
+            ours_bytes: Some(bytes),
+            peer: Some(peer.0),
+            peer_bytes: Some(peer.1),
+            ratio: Some(bytes / peer.1),
+            target_ratio: Some(target_ratio),
+            ..Self::named(name)
+        }
+        .judged()
+    }
+
+    /// Makes the row of a number and its limit, if it has one.
+    #[must_use]
+    pub fn count(name: &str, count: u64, target: Option<u64>) -> Self {
+        Self { ours_count: Some(count), target_count: target, ..Self::named(name) }.judged()
+    }
+
+    /// Adds a remark.
+    #[must_use]
+    pub fn noting(self, note: impl Into<String>) -> Self {
+        Self { note: Some(note.into()), ..self }
+    }
+
+    fn named(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            ours_ns,
-            peer: peer.map(|(name, _)| name),
-            peer_ns: peer.map(|(_, ns)| ns),
-            ratio,
-            target_ratio: target.ratio,
-            target_ns: target.ns,
-            ours_bytes: bytes.map(|(is, _)| is),
-            target_bytes: bytes.map(|(_, limit)| limit),
-            ok,
+            ours_ns: None,
+            peer: None,
+            peer_ns: None,
+            ratio: None,
+            target_ratio: None,
+            target_ns: None,
+            ours_bytes: None,
+            peer_bytes: None,
+            target_bytes: None,
+            ours_count: None,
+            target_count: None,
+            note: None,
+            ok: None,
         }
+    }
+
+    /// Says whether the targets are met.
+    fn judged(self) -> Self {
+        let counts = self.ours_count.zip(self.target_count).map(|(is, limit)| is <= limit);
+        let limits = [
+            self.ours_ns.zip(self.target_ns),
+            self.ratio.zip(self.target_ratio),
+            self.ours_bytes.zip(self.target_bytes),
+        ];
+        let figures = limits.into_iter().map(|pair| pair.map(|(is, limit)| is <= limit));
+        Self { ok: figures.chain([counts]).flatten().reduce(|a, b| a && b), ..self }
     }
 }
 
@@ -97,19 +151,19 @@ pub struct Report {
 impl fmt::Display for Report {
     /// Draws a table.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heads = ["row", "ours", "at most", "peer", "peer's", "ratio", "at most", ""];
-        let cells: Vec<[String; 8]> = self.rows.iter().map(Row::cells).collect();
+        let heads = ["row", "ours", "at most", "peer", "peer's", "ratio", "at most", "", ""];
+        let cells: Vec<[String; 9]> = self.rows.iter().map(Row::cells).collect();
         let mut widths = heads.map(|h| h.chars().count());
         for row in &cells {
             for (width, cell) in widths.iter_mut().zip(row) {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let mut line = |row: [&str; 8]| {
+        let mut line = |row: [&str; 9]| {
             let mut text = String::new();
             for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
                 // Names stand left, figures right.
-                if matches!(at, 0 | 3 | 7) {
+                if matches!(at, 0 | 3 | 7 | 8) {
                     write!(text, "{cell:<width$}  ")?;
                 } else {
                     write!(text, "{cell:>width$}  ")?;
@@ -126,10 +180,8 @@ impl fmt::Display for Report {
 }
 
 impl Row {
-    fn cells(&self) -> [String; 8] {
-        let time = |ns: Option<f64>| ns.map(duration).unwrap_or_default();
+    fn cells(&self) -> [String; 9] {
         let ratio = |r: Option<f64>| r.map(|r| format!("{r:.3} ×")).unwrap_or_default();
-        let bytes = |b: f64| format!("{b:.0} B");
         let verdict = match self.ok {
             Some(true) => "met",
             Some(false) => "MISSED",
@@ -137,15 +189,26 @@ impl Row {
         };
         [
             self.name.clone(),
-            self.ours_bytes.map_or_else(|| time(self.ours_ns), bytes),
-            self.target_bytes.map_or_else(|| time(self.target_ns), bytes),
+            figure(self.ours_ns, self.ours_bytes, self.ours_count),
+            figure(self.target_ns, self.target_bytes, self.target_count),
             self.peer.unwrap_or_default().to_owned(),
-            time(self.peer_ns),
+            figure(self.peer_ns, self.peer_bytes, None),
             ratio(self.ratio),
             ratio(self.target_ratio),
             verdict.to_owned(),
+            self.note.clone().unwrap_or_default(),
         ]
     }
+}
+
+/// Prints whichever of them there is.
+fn figure(ns: Option<f64>, bytes: Option<f64>, count: Option<u64>) -> String {
+    let time = ns.map(duration);
+    time.or_else(|| bytes.map(size)).or_else(|| count.map(|c| c.to_string())).unwrap_or_default()
+}
+
+fn size(bytes: f64) -> String {
+    if bytes < 1e6 { format!("{bytes:.0} B") } else { format!("{:.2} MB", bytes / 1e6) }
 }
 
 fn duration(ns: f64) -> String {

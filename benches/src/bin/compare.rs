@@ -18,7 +18,8 @@ use leverframe::{
 use leverframe_benches::{
     engine::{Engine, flags_in_turn, one_flag, users_in_turn, verified},
     load,
-    measure::{Effort, Side, alone, alternate, whole},
+    measure::{Side, alone, alternate, whole},
+    options::{Options, progress},
     ours::{Handle, Leverframe, runtime},
     peers::{Eppo, Flagd, Growthbook, LaunchDarkly, Yggdrasil},
     report::{Report, Row, Target},
@@ -32,48 +33,19 @@ const USAGE: &str = "usage: benches/run [--json] [--quick] [--rows PATTERN]
   --rows PATTERN  only rows whose name or peer contains PATTERN";
 
 fn main() -> ExitCode {
-    let options = match Options::parse(env::args().skip(1)) {
+    let options = match Options::of_process(USAGE) {
         Ok(options) => options,
-        Err(problem) => {
-            eprintln!("{problem}\n\n{USAGE}");
-            return ExitCode::from(2);
-        }
+        Err(refused) => return refused,
     };
-    let mut suite = Suite { effort: options.effort, pattern: options.pattern, report: Report::default() };
+    let mut suite = Suite { options, report: Report::default() };
     suite.run();
-    if options.json {
-        println!("{}", serde_json::to_string(&suite.report).expect("a report has only finite figures"));
-    } else {
-        print!("{}", suite.report);
-    }
+    suite.options.print(&suite.report);
     ExitCode::SUCCESS
-}
-
-struct Options {
-    json: bool,
-    effort: Effort,
-    pattern: Option<String>,
-}
-
-impl Options {
-    fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Self { json: false, effort: Effort::FULL, pattern: None };
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--json" => options.json = true,
-                "--quick" => options.effort = Effort::QUICK,
-                "--rows" => options.pattern = Some(arguments.next().ok_or("`--rows` needs a pattern")?),
-                other => return Err(format!("unknown argument `{other}`")),
-            }
-        }
-        Ok(options)
-    }
 }
 
 /// Measures rows and collects them.
 struct Suite {
-    effort: Effort,
-    pattern: Option<String>,
+    options: Options,
     report: Report,
 }
 
@@ -100,7 +72,7 @@ impl Suite {
         const IN_TURN: [&str; 2] = ["static boolean, keys in turn", "targeted + rollout, keys in turn"];
         let [fixed, targeted] = targets;
         let names = [STATIC, TARGETED, IN_TURN[0], IN_TURN[1]];
-        if !names.iter().any(|name| self.wants(name, P::NAME)) {
+        if !names.iter().any(|name| self.options.wants(name, P::NAME)) {
             return;
         }
         let peer: P = verified(workload);
@@ -179,10 +151,10 @@ impl Suite {
             ("targeted + rollout by key, two threads against one", workload.targeted_flag()),
         ] {
             const ONE: &str = "leverframe, one thread";
-            if self.wants(name, ONE) {
+            if self.options.wants(name, ONE) {
                 progress(name);
                 let (two, one) =
-                    alternate(self.effort.in_long_turns(), &mut |n| on_threads(ours, flag, 2, n), &mut |n| {
+                    alternate(self.options.effort.in_long_turns(), &mut |n| on_threads(ours, flag, 2, n), &mut |n| {
                         on_threads(ours, flag, 1, n)
                     });
                 self.report.rows.push(Row::pair(name, two, (ONE, one), target));
@@ -233,18 +205,18 @@ impl Suite {
         const WHOLE: &str = "lint and compile 10,000 flags";
         const GROWTH: &str = "lint and compile a flag of 10,000 against one of 100";
         const SMALL: &str = "leverframe, 100 flags";
-        if !self.wants(WHOLE, "") && !self.wants(GROWTH, SMALL) {
+        if !self.options.wants(WHOLE, "") && !self.options.wants(GROWTH, SMALL) {
             return;
         }
         progress(WHOLE);
         let (large, small) = (load::tree(10_000), load::tree(100));
         let (large_ns, small_ns) =
-            alternate(self.effort.in_long_turns(), &mut |n| compile(&large, n), &mut |n| compile(&small, n));
-        if self.wants(WHOLE, "") {
+            alternate(self.options.effort.in_long_turns(), &mut |n| compile(&large, n), &mut |n| compile(&small, n));
+        if self.options.wants(WHOLE, "") {
             let target = Target { ns: Some(400e6), ratio: None };
             self.report.rows.push(Row::time(WHOLE, large_ns, target));
         }
-        if self.wants(GROWTH, SMALL) {
+        if self.options.wants(GROWTH, SMALL) {
             let target = Target { ratio: Some(1.5), ns: None };
             self.report.rows.push(Row::pair(GROWTH, large_ns / 10_000.0, (SMALL, small_ns / 100.0), target));
         }
@@ -253,7 +225,7 @@ impl Suite {
     /// Memory of a loaded flag, from a process of its own: only there can all allocations be counted.
     fn memory(&mut self) {
         const NAME: &str = "memory of a flag of 10,000";
-        if !self.wants(NAME, "") {
+        if !self.options.wants(NAME, "") {
             return;
         }
         progress(NAME);
@@ -267,21 +239,17 @@ impl Suite {
         self.report.rows.push(Row::bytes(NAME, bytes, 1.5 * 1024.0));
     }
 
-    fn wants(&self, name: &str, peer: &str) -> bool {
-        self.pattern.as_deref().is_none_or(|p| name.contains(p) || peer.contains(p))
-    }
-
     fn time(&mut self, name: &str, target: Target, side: Side<'_>) {
-        if self.wants(name, "") {
+        if self.options.wants(name, "") {
             progress(name);
-            self.report.rows.push(Row::time(name, alone(self.effort, side), target));
+            self.report.rows.push(Row::time(name, alone(self.options.effort, side), target));
         }
     }
 
     fn pair(&mut self, name: &str, peer: &'static str, target: Target, ours: Side<'_>, theirs: Side<'_>) {
-        if self.wants(name, peer) {
+        if self.options.wants(name, peer) {
             progress(&format!("{name}: {peer}"));
-            let (ours_ns, peer_ns) = alternate(self.effort, ours, theirs);
+            let (ours_ns, peer_ns) = alternate(self.options.effort, ours, theirs);
             self.report.rows.push(Row::pair(name, ours_ns, (peer, peer_ns), target));
         }
     }
@@ -334,8 +302,4 @@ fn compile(tree: &Tree, times: u64) -> Duration {
         made.push((manifest, program));
     }
     start.elapsed()
-}
-
-fn progress(what: &str) {
-    eprintln!("measuring {what}");
 }

@@ -85,6 +85,12 @@ impl GitHttp {
         }
         panic!("fewer than {expected} requests were made");
     }
+
+    /// The bytes of the answers' bodies, request by request; as many as [`GitHttp::requests`] found or more.
+    pub fn sizes(&self) -> Vec<usize> {
+        let log = fs::read_to_string(self.dir.join("sizes.log")).unwrap();
+        log.lines().map(|line| line.parse().unwrap()).collect()
+    }
 }
 
 const CONFIG: &str = r#"
@@ -95,6 +101,8 @@ events {}
 http {
   log_format plain '$request_method $request_uri $status $http_git_protocol';
   access_log @DIR@/access.log plain;
+  log_format size '$body_bytes_sent';
+  access_log @DIR@/sizes.log size;
   client_body_temp_path @DIR@/body; proxy_temp_path @DIR@/proxy; fastcgi_temp_path @DIR@/fastcgi;
   uwsgi_temp_path @DIR@/uwsgi; scgi_temp_path @DIR@/scgi;
   client_max_body_size 10m;

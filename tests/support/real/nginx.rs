@@ -154,6 +154,25 @@ impl Nginx {
         format!("https://localhost:{}{path}", self.ports.plain)
     }
 
+    /// The folder of [`put`](Self::put).
+    pub fn files(&self) -> PathBuf {
+        self.dir.path().join("files")
+    }
+
+    /// The log of sizes so far: one line `METHOD URI STATUS BYTES` a request, with the bytes of the answer's body;
+    /// waits until there are as many lines as expected.
+    pub fn sizes(&self, expected: usize) -> Vec<String> {
+        // nginx writes a line after the answer is sent; bounded by attempts.
+        for _ in 0..500 {
+            let log = fs::read_to_string(self.dir.path().join("sizes.log")).unwrap();
+            if log.lines().count() >= expected {
+                return log.lines().map(str::to_owned).collect();
+            }
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+        panic!("fewer than {expected} requests were made");
+    }
+
     /// The access log so far: one line `METHOD URI STATUS` a request.
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("access.log")).unwrap()
@@ -255,6 +274,8 @@ fn configuration(dir: &Path, ports: Ports) -> String {
             scgi_temp_path {dir}/tmp/scgi;
             log_format short '$request_method $request_uri $status';
             access_log {dir}/access.log short;
+            log_format sizes '$request_method $request_uri $status $body_bytes_sent';
+            access_log {dir}/sizes.log sizes;
             default_type application/octet-stream;
             absolute_redirect off;
             {servers}

@@ -14,7 +14,7 @@ pub fn program(name: &str) -> PathBuf {
         .iter()
         .map(|dir| Path::new(dir).join(name))
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("`{name}` is not installed; `.ci/run` lists the packages the tests need"))
+        .unwrap_or_else(|| panic!("`{name}` is not installed; run `.ci/install`"))
 }
 
 /// A port that was free a moment ago. Servers that can take port 0 should.

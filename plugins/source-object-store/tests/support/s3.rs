@@ -23,13 +23,13 @@ pub struct Server {
 /// Started by the first test that asks.
 pub static SERVER: LazyLock<Server> = LazyLock::new(start);
 
-/// Where `.ci/run` puts the server.
+/// Where `.ci/install` puts the server.
 const PYTHON: &str = "/opt/moto/bin/python";
 
 fn start() -> Server {
     assert!(
         Path::new(PYTHON).exists(),
-        "`{PYTHON}` is missing: the S3 server that the tests need is installed by `.ci/run` (moto, from PyPI)"
+        "`{PYTHON}` is missing: the S3 server that the tests need is installed by `.ci/install` (moto, from PyPI)"
     );
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/s3.py");
     let mut child =
