@@ -153,6 +153,22 @@ fn an_older_state_is_refused_also_by_the_process_that_comes_after() {
 }
 
 #[test]
+fn a_kept_file_remembers_the_counter_as_well() {
+    let ours = key();
+    let dir = tempfile::tempdir().unwrap();
+    let source = ScriptedSource::new(Content::Tree(signed(5, 5, &[&ours])));
+    let options = LoadOptions::new()
+        .with_trust(Trust::new([ours.public()], 1).unwrap())
+        .with_keep(Keep::in_file(dir.path().join("shop.tar.gz")).fresh_for(Duration::ZERO));
+    let open = || Namespace::from_source(Arc::new(source.clone()), &options).unwrap();
+    assert_eq!(served(&open()), 5);
+
+    source.set(Content::Tree(signed(4, 4, &[&ours])));
+
+    assert_eq!(served(&open()), 5);
+}
+
+#[test]
 fn what_is_kept_is_verified_like_anything_else() {
     let (ours, other) = (key(), key());
     let bench = Bench::new(&[&ours], 1, signed(1, 1, &[&ours]));
@@ -160,9 +176,11 @@ fn what_is_kept_is_verified_like_anything_else() {
     bench.source.fail(ErrorKind::Unavailable);
     assert_eq!(served(&bench.open().unwrap()), 1);
 
-    // The key is no longer believed, so what it signed is not served any more.
+    // The key is no longer believed, so what it signed is not served any more; once it is again, it is.
+    let believed = bench.trust.clone();
     let turned = Bench { trust: Trust::new([other.public()], 1).unwrap(), ..bench };
     assert_eq!(turned.open().unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(served(&Bench { trust: believed, ..turned }.open().unwrap()), 1);
 }
 
 #[test]

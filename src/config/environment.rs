@@ -61,7 +61,10 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
 
 /// Lists are written with commas: they are the one type that a plain string cannot become.
 fn list_or_text(path: &str, value: String) -> Value {
-    if path == "telemetry__use" {
+    let is_list = path == "telemetry__use"
+        || path.starts_with("flags__") && path.ends_with("__trusted_keys")
+        || path.starts_with("source__") && path.ends_with("__folders");
+    if is_list {
         let names: Vec<Value> =
             value.split(',').map(str::trim).filter(|n| !n.is_empty()).map(Value::from).collect();
         return Value::from(names);

@@ -179,6 +179,15 @@ impl Product for FlagProduct {
     }
 
     #[cfg(feature = "signed")]
+    fn mark_of(&self, document: &Document) -> u64 {
+        let Some(verifier) = &self.verifier else { return 0 };
+        let Content::Bytes(bytes) = document.content() else { return 0 };
+        let Ok(unpacked) = archive::unpack(bytes) else { return 0 };
+        let digest = Fingerprint::of(&unpacked.tree);
+        verifier.verify(&unpacked.tree, document.signature(), &digest).map_or(0, |verified| verified.counter)
+    }
+
+    #[cfg(feature = "signed")]
     fn remember(&self, mark: u64) {
         if let Some(verifier) = &self.verifier {
             verifier.highest.fetch_max(mark, Ordering::AcqRel);

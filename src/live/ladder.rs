@@ -101,7 +101,9 @@ impl Ladder {
             Some(keep) => keep.all().await,
             None => Vec::new(),
         };
-        product.remember(kept.iter().map(|kept| kept.mark).max().unwrap_or_default());
+        for kept in &kept {
+            product.remember(if kept.mark > 0 { kept.mark } else { product.mark_of(&kept.document()) });
+        }
         let now = clock.wall();
         if let (Some(keep), Some(newest)) = (&self.keep, kept.first())
             && keep.is_fresh(newest, now)
@@ -212,7 +214,9 @@ impl Ladder {
             Err(error) => {
                 let reason = chain(&error);
                 tracing::warn!(product = P::NAME, error = reason, "a kept document does not pass the checks");
-                if let Some(keep) = &self.keep
+                // What is not vouched for now may be again, with another key or once the clock is right.
+                if P::kind(&error) != ErrorKind::PermissionDenied
+                    && let Some(keep) = &self.keep
                     && let Err(error) = keep.quarantine(kept, &reason).await
                 {
                     tracing::warn!(product = P::NAME, error = %error.chain(), "it could not be quarantined");

@@ -64,6 +64,12 @@ pub trait Product: fmt::Debug + Send + Sync + 'static {
         0
     }
 
+    /// Returns the mark of a kept document whose mark was not kept with it; 0 where it has none, or is not believed.
+    fn mark_of(&self, document: &Document) -> u64 {
+        let _ = document;
+        0
+    }
+
     /// Learns the highest mark that was served before this process began.
     fn remember(&self, mark: u64) {
         let _ = mark;
