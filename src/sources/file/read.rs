@@ -57,8 +57,9 @@ impl Default for ReadLimits {
 /// When the root cannot be listed. What cannot be read inside it is recorded as such.
 pub fn read_tree(path: &Path, limits: &ReadLimits) -> Result<Tree> {
     let root = resolve_root(path)?;
+    let root = Held::open(root).map_err(|e| refuse(path, e))?;
     let mut reader = Reader { limits, tree: Tree::new(), entries: 0, bytes: 0 };
-    let listing = fs::read_dir(&root).map_err(|e| refuse(path, e))?;
+    let listing = fs::read_dir(root.path()).map_err(|e| refuse(path, e))?;
     let mut folders = Vec::new();
     reader.list("", listing, &mut |name, kind| {
         if kind.is_dir() && limits.folders.iter().any(|f| f == name) {
@@ -66,12 +67,44 @@ pub fn read_tree(path: &Path, limits: &ReadLimits) -> Result<Tree> {
         }
     });
     for folder in folders {
-        match fs::read_dir(root.join(&folder)) {
-            Ok(listing) => reader.list(&folder, listing, &mut |_, _| {}),
+        let held = Held::open(root.path().join(&folder));
+        match held.and_then(|held| fs::read_dir(held.path()).map(|listing| (held, listing))) {
+            Ok((_held, listing)) => reader.list(&folder, listing, &mut |_, _| {}),
             Err(error) => reader.tree.insert(folder, Entry::Unreadable(error.to_string())),
         }
     }
     Ok(reader.tree)
+}
+
+/// A directory that stays the same one while it is read, whatever is renamed to its place.
+///
+/// Linux lets an open directory be named by its descriptor; elsewhere, and without `/proc`, the name is all there is.
+struct Held {
+    _open: Option<File>,
+    path: PathBuf,
+}
+
+impl Held {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn open(path: PathBuf) -> io::Result<Self> {
+        use std::os::fd::AsRawFd;
+        let open = File::open(&path)?;
+        let held = PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()));
+        // A directory can be entered by it, or there is no `/proc`.
+        if fs::metadata(&held).is_ok_and(|m| m.is_dir()) {
+            return Ok(Self { _open: Some(open), path: held });
+        }
+        Ok(Self { _open: None, path })
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn open(path: PathBuf) -> io::Result<Self> {
+        Ok(Self { _open: None, path })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Follows the caller's path to the directory or file that it means now.
