@@ -7,12 +7,14 @@ mod closure;
 mod diagnostic;
 mod diff;
 pub(crate) mod fingerprint;
+mod ignored;
 mod layout;
 pub mod lint;
 pub mod model;
 pub(crate) mod names;
 mod parse;
 pub(crate) mod schema;
+mod tar;
 
 pub use self::{
     closure::closure,
