@@ -19,7 +19,8 @@ pub(super) struct Patterns {
     paths: HashMap<Vec<u8>, Latest>,
     names: HashMap<Vec<u8>, Latest>,
     globs: Vec<(usize, Glob)>,
-    /// Jumps of alternatives so far.
+    /// Steps and jumps of alternatives so far.
+    steps: usize,
     jumps: usize,
 }
 
@@ -108,12 +109,15 @@ impl Patterns {
                 latest.file = Some(number);
             }
         } else {
-            if glob.braces {
-                if self.jumps + glob.jumps.len() > JUMP_LIMIT {
-                    return Err("too many alternatives in braces".to_owned());
-                }
-                self.jumps += glob.jumps.len();
+            let steps = self.steps + glob.steps.len() + 1;
+            let jumps = self.jumps + if glob.braces { glob.jumps.len() } else { 0 };
+            if jumps > JUMP_LIMIT {
+                return Err("too many alternatives in braces".to_owned());
             }
+            if steps > STEP_LIMIT {
+                return Err("too many patterns with wildcards".to_owned());
+            }
+            (self.steps, self.jumps) = (steps, jumps);
             self.globs.push((number, glob));
         }
         self.rules.push(rule);
@@ -295,5 +299,8 @@ impl Automaton {
 
 /// Patterns are followed side by side, so their length is bounded like everything that comes from outside.
 const PATTERN_LIMIT: usize = 512;
+/// Steps of all patterns that are no plain names, two thousand short ones: 64 steps are one operation for each byte of
+/// each path, so that 20,000 paths of the greatest length take some seconds at worst.
+const STEP_LIMIT: usize = 32 * 1024;
 /// Jumps of alternatives in all, which are looked at one by one for each byte of a path.
-const JUMP_LIMIT: usize = 4_096;
+const JUMP_LIMIT: usize = 1_024;
