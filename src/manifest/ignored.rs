@@ -299,8 +299,8 @@ impl Automaton {
 
 /// Patterns are followed side by side, so their length is bounded like everything that comes from outside.
 const PATTERN_LIMIT: usize = 512;
-/// Steps of all patterns that are no plain names, two thousand short ones: 64 steps are one operation for each byte of
-/// each path, so that 20,000 paths of the greatest length take some seconds at worst.
-const STEP_LIMIT: usize = 32 * 1024;
+/// Steps of all patterns that are no plain names: sixty-four are one operation for each byte of each path, so that not
+/// even 20,000 paths of the greatest length take minutes.
+const STEP_LIMIT: usize = 64 * 1024;
 /// Jumps of alternatives in all, which are looked at one by one for each byte of a path.
 const JUMP_LIMIT: usize = 1_024;
