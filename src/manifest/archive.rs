@@ -5,16 +5,17 @@
 //! written to disk here.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeSet, HashSet},
     io::{self, Read},
 };
 
 use bytes::Bytes;
 use flate2::{Compression, GzBuilder, read::MultiGzDecoder};
-use tar::{Archive, Builder, EntryType, Header, PaxExtensions};
 
-use super::layout::{Layout, SIGNATURE_FILE};
+use super::{
+    layout::{Layout, SIGNATURE_FILE},
+    tar::{self, Entries, Header, Kind},
+};
 use crate::{
     Error, ErrorKind, Result,
     document::{Entry, Tree},
@@ -80,25 +81,21 @@ pub fn unpack(bytes: &[u8]) -> Result<Unpacked> {
     let mut reader = Reader::default();
     // Framing costs two blocks a file at most, so this stops a bomb soon after the content limit would.
     let framed = limits::UNCOMPRESSED + (limits::ALL_FILES + 2) * 2 * 1024;
-    let mut archive = Archive::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed, zeros: 0 });
-    let mut long_name = None;
-    // Raw, because extensions would otherwise be read to memory whatever their size.
-    for entry in archive.entries().map_err(broken)?.raw(true) {
-        let mut entry = entry.map_err(broken)?;
-        if is_extension(entry.header().entry_type()) {
-            long_name = reader.extension(&mut entry)?.or(long_name);
+    let mut entries = Entries::new(Budget { inner: MultiGzDecoder::new(bytes), left: framed });
+    while let Some(header) = entries.advance().map_err(broken)? {
+        if matches!(header.kind, Kind::GlobalHeader | Kind::Header | Kind::LongName) {
+            reader.extension(&header, &mut entries)?;
             continue;
         }
-        let path = reader.admit(&entry, long_name.take())?;
-        match entry.header().entry_type() {
-            EntryType::Directory => reader.directory(path),
-            _ => {
-                let content = reader.content(&mut entry, &path)?;
-                reader.file(path, content)?;
-            }
+        let path = reader.admit(&header)?;
+        if header.kind == Kind::Directory {
+            reader.directory(path);
+        } else {
+            let content = reader.content(&header, &mut entries, &path)?;
+            reader.file(path, content)?;
         }
     }
-    drain(archive.into_inner())?;
+    entries.finish().map_err(broken)?;
     reader.finish()
 }
 
@@ -115,8 +112,8 @@ pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
     if packaged.iter().count() > limits::ALL_FILES {
         return Err(over("files", limits::ALL_FILES));
     }
-    let gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
-    let mut builder = Builder::new(gzip);
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
+    let broken = |error| Error::from_io("write the archive", error);
     for (path, entry) in packaged.iter() {
         let Entry::File(content) = entry else { continue };
         total += content.len();
@@ -126,19 +123,10 @@ pub fn pack(tree: &Tree) -> Result<Vec<u8>> {
         if total > limits::UNCOMPRESSED {
             return Err(over("bytes in all", limits::UNCOMPRESSED));
         }
-        let mut header = Header::new_ustar();
-        header.set_entry_type(EntryType::Regular);
-        header.set_mode(0o644);
-        header.set_mtime(0);
-        header.set_size(content.len() as u64);
-        builder
-            .append_data(&mut header, path, &content[..])
-            .map_err(|e| Error::from_io("write the archive", e))?;
+        tar::write_file(&mut gzip, path, content).map_err(broken)?;
     }
-    let packed = builder
-        .into_inner()
-        .and_then(|gzip| gzip.finish())
-        .map_err(|e| Error::from_io("write the archive", e))?;
+    tar::write_end(&mut gzip).map_err(broken)?;
+    let packed = gzip.finish().map_err(broken)?;
     if packed.len() > limits::COMPRESSED {
         return Err(over("archive bytes", limits::COMPRESSED));
     }
@@ -169,6 +157,9 @@ struct Reader {
     files: usize,
     entries: usize,
     total: usize,
+    /// What headers of their own said of the entry that follows.
+    header: bool,
+    long_name: Option<Vec<u8>>,
 }
 
 impl Reader {
@@ -181,44 +172,56 @@ impl Reader {
     }
 
     /// Reads what stands before an entry to say more of it, or before all of them, as `git archive` writes it.
-    /// Returns the name of the entry that follows, if it is given here.
-    fn extension<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>) -> Result<Option<Vec<u8>>> {
+    fn extension<R: Read>(&mut self, header: &Header, entries: &mut Entries<R>) -> Result<()> {
         self.count()?;
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the archive").with("reason", reason).hint(
                 "make the archive with `leverframe manifest pack`, which needs no extensions of the format",
             )
         };
-        if entry.size() > EXTENSION {
+        if header.size > EXTENSION {
             return Err(refuse("an extension header is too large"));
         }
-        let mut content = Vec::new();
-        entry.by_ref().take(EXTENSION).read_to_end(&mut content).map_err(broken)?;
-        match entry.header().entry_type() {
-            EntryType::GNULongName => {
-                content.truncate(content.iter().position(|byte| *byte == 0).unwrap_or(content.len()));
-                Ok(Some(content))
+        let mut content = entries.content().map_err(broken)?;
+        let mut name = None;
+        match header.kind {
+            Kind::LongName => {
+                content.pop_if(|last| *last == 0);
+                name = Some(content);
             }
-            EntryType::XHeader => {
-                let mut name = None;
-                for extension in PaxExtensions::new(&content) {
-                    let extension = extension.map_err(broken)?;
-                    match extension.key_bytes() {
-                        b"path" => name = Some(extension.value_bytes().to_vec()),
+            Kind::Header => {
+                // Programs do not agree on which of two holds.
+                if std::mem::replace(&mut self.header, true) {
+                    return Err(refuse("an entry has two extension headers"));
+                }
+                for (key, value) in tar::records(&content).map_err(broken)? {
+                    match key {
+                        b"path" if name.is_some() => return Err(refuse("an entry has two names")),
+                        b"path" => name = Some(value.to_vec()),
                         b"size" => return Err(refuse("an extension header sets a size")),
+                        key if key.starts_with(b"GNU.sparse.") => return Err(refuse("a file has holes")),
                         _ => {}
                     }
                 }
-                Ok(name)
             }
-            _ => Ok(None),
+            _ if self.header || self.long_name.is_some() => {
+                return Err(refuse("an extension header stands between an entry and its own"));
+            }
+            _ => {}
         }
+        if name.is_some() && self.long_name.is_some() {
+            return Err(refuse("an entry has two names"));
+        }
+        self.long_name = name.or(self.long_name.take());
+        Ok(())
     }
 
     /// Checks type and name of an entry, and returns its normal path.
-    fn admit<R: Read>(&mut self, entry: &tar::Entry<'_, R>, long_name: Option<Vec<u8>>) -> Result<String> {
+    fn admit(&mut self, header: &Header) -> Result<String> {
         self.count()?;
-        let raw = long_name.map_or_else(|| entry.path_bytes(), Cow::Owned);
+        self.header = false;
+        let long_name = self.long_name.take();
+        let raw = long_name.as_ref().unwrap_or(&header.path);
         let shown = String::from_utf8_lossy(&raw[..raw.len().min(limits::PATH)]).into_owned();
         let refuse = |reason: &str| {
             Error::new(ErrorKind::Invalid, "read the archive")
@@ -226,16 +229,16 @@ impl Reader {
                 .with("reason", reason)
                 .hint("make the archive with `leverframe manifest pack`, which holds plain files under relative paths only")
         };
-        match entry.header().entry_type() {
-            EntryType::Regular | EntryType::Directory => {}
-            EntryType::Symlink | EntryType::Link | EntryType::GNULongLink => return Err(refuse("a link")),
-            EntryType::Char | EntryType::Block | EntryType::Fifo => return Err(refuse("a device or pipe")),
+        match header.kind {
+            Kind::File | Kind::Directory => {}
+            Kind::Link => return Err(refuse("a link")),
+            Kind::Device => return Err(refuse("a device or pipe")),
             _ => return Err(refuse("neither a regular file nor a directory")),
         }
         if raw.len() > limits::PATH {
             return Err(refuse("the path is too long"));
         }
-        let path = std::str::from_utf8(&raw).map_err(|_| refuse("the path is not UTF-8"))?;
+        let path = std::str::from_utf8(raw).map_err(|_| refuse("the path is not UTF-8"))?;
         if path.contains(['\0', '\\', ':']) || path.chars().any(char::is_control) {
             return Err(refuse("the path has a character that no path of a namespace has"));
         }
@@ -246,7 +249,7 @@ impl Reader {
         if parts.contains(&"..") {
             return Err(refuse("the path leaves the archive"));
         }
-        if parts.is_empty() && entry.header().entry_type() != EntryType::Directory {
+        if parts.is_empty() && header.kind != Kind::Directory {
             return Err(refuse("the path is empty"));
         }
         Ok(parts.join("/"))
@@ -258,17 +261,12 @@ impl Reader {
         }
     }
 
-    /// The header's size is only believed up to the limits; what is read is counted.
-    fn content<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, path: &str) -> Result<Bytes> {
-        let announced = entry.size();
-        if announced > limits::FILE as u64 {
+    /// The header's size is only believed up to the limits.
+    fn content<R: Read>(&mut self, header: &Header, entries: &mut Entries<R>, path: &str) -> Result<Bytes> {
+        if header.size > limits::FILE as u64 {
             return Err(over("bytes in a file", limits::FILE).with("entry", path));
         }
-        let mut content = Vec::with_capacity(announced as usize);
-        entry.by_ref().take(limits::FILE as u64 + 1).read_to_end(&mut content).map_err(broken)?;
-        if content.len() as u64 != announced {
-            return Err(broken(io::ErrorKind::UnexpectedEof.into()).with("entry", path));
-        }
+        let content = entries.content().map_err(|error| broken(error).with("entry", path))?;
         self.total += content.len();
         if self.total > limits::UNCOMPRESSED {
             return Err(over("bytes in all", limits::UNCOMPRESSED));
@@ -292,6 +290,12 @@ impl Reader {
     }
 
     fn finish(self) -> Result<Unpacked> {
+        if self.header || self.long_name.is_some() {
+            return Err(broken(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "an extension header without an entry",
+            )));
+        }
         let Self { tree, directories, .. } = self;
         let clash = tree.iter().find(|(path, _)| {
             directories.contains(*path) || ancestors(path).any(|above| tree.get(above).is_some())
@@ -347,41 +351,20 @@ fn with_directories(mut tree: Tree, directories: &BTreeSet<String>, prefix: &str
 struct Budget<R> {
     inner: R,
     left: usize,
-    /// Zero bytes at the end of what was read, a block at least where there are as many.
-    zeros: usize,
 }
 
 impl<R: Read> Read for Budget<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.left = self.left.checked_sub(read).ok_or_else(|| io::Error::other(BOMB))?;
-        let zeros = buffer[..read].iter().rev().take(BLOCK).take_while(|byte| **byte == 0).count();
-        self.zeros = if zeros == read { self.zeros + zeros } else { zeros };
         Ok(read)
     }
 }
 
 const BOMB: &str = "the content is larger than 50,000,000 bytes";
 
-fn is_extension(kind: EntryType) -> bool {
-    matches!(kind, EntryType::GNULongName | EntryType::XHeader | EntryType::XGlobalHeader)
-}
-
 /// Bytes of an extension header: a path and a few times take some hundred.
 const EXTENSION: u64 = 8 * 1024;
-
-/// A tar is made of blocks of this many bytes, and ends with blocks of zeros.
-const BLOCK: usize = 512;
-
-/// Reads to the end, so that a truncated or damaged gzip stream behind the last entry is noticed, and so is a tar that
-/// was cut between two entries before it was compressed: what is left of it looks whole but for its end mark.
-fn drain(mut rest: Budget<impl Read>) -> Result<()> {
-    io::copy(&mut rest, &mut io::sink()).map_err(broken)?;
-    if rest.zeros < BLOCK {
-        return Err(broken(io::Error::new(io::ErrorKind::UnexpectedEof, "the tar has no end mark")));
-    }
-    Ok(())
-}
 
 fn broken(error: io::Error) -> Error {
     let bomb = error.to_string().contains(BOMB);
@@ -403,6 +386,8 @@ fn over(what: &str, limit: usize) -> Error {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+
+    use ::tar::{Builder, EntryType, Header};
 
     use super::*;
 

@@ -3,8 +3,7 @@
 //! One place for the rules, so that what lint checks and what an archive holds are the same set, and packing what
 //! was unpacked changes nothing.
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
+use super::ignored::{Ignored, Patterns};
 use crate::document::{Entry, Tree};
 
 /// The entries of a tree, sorted by what they are to a namespace.
@@ -66,7 +65,7 @@ impl<'t> Layout<'t> {
                 continue;
             }
             let directory = matches!(entry, Entry::Directory);
-            if ignored.matched_path_or_any_parents(path, directory).is_ignore() {
+            if ignored.holds(path, directory) {
                 continue;
             }
             layout.sort(path, entry);
@@ -145,23 +144,14 @@ impl<'t> Layout<'t> {
         }
     }
 
-    fn read_ignore(&mut self, tree: &Tree) -> Gitignore {
-        let mut builder = GitignoreBuilder::new("");
+    fn read_ignore(&mut self, tree: &Tree) -> Ignored {
+        let mut patterns = Patterns::default();
         match tree.get(IGNORE_FILE) {
-            None => return Gitignore::empty(),
+            None => {}
             Some(Entry::File(bytes)) => match std::str::from_utf8(bytes) {
                 Ok(text) if text.len() <= IGNORE_LIMIT => {
                     for (number, line) in (1..).zip(text.lines()) {
-                        let added = if line.len() > PATTERN_LIMIT && !line.starts_with('#') {
-                            Err(format!("longer than {PATTERN_LIMIT} bytes"))
-                        } else {
-                            // The error repeats the pattern.
-                            builder
-                                .add_line(None, line)
-                                .map(drop)
-                                .map_err(|error| error.to_string().chars().take(REASON).collect())
-                        };
-                        if let Err(problem) = added {
+                        if let Err(problem) = patterns.add(line) {
                             self.ignore_problem.get_or_insert_with(|| format!("line {number}: {problem}"));
                         }
                     }
@@ -175,10 +165,7 @@ impl<'t> Layout<'t> {
             Some(Entry::Unreadable(reason)) => self.ignore_problem = Some(reason.clone()),
             Some(_) => self.ignore_problem = Some("not a regular file".to_owned()),
         }
-        builder.build().unwrap_or_else(|error| {
-            self.ignore_problem = Some(error.to_string());
-            Gitignore::empty()
-        })
+        patterns.build()
     }
 }
 
@@ -191,12 +178,8 @@ pub(crate) const SIGNATURE_FILE: &str = "leverframe.sig";
 pub(crate) fn needs_content(name: &str) -> bool {
     name == IGNORE_FILE || name == SIGNATURE_FILE || name.ends_with(".toml") && !name.starts_with('.')
 }
-/// Patterns are compiled to automata, so their number is bounded like everything that comes from outside.
+/// Paths are held against all patterns, so their number is bounded like everything that comes from outside.
 const IGNORE_LIMIT: usize = 64 * 1024;
-/// Braces are read by recursion, so a line of nothing else exhausts the 2 MB stack of a thread, if not that of `main`.
-const PATTERN_LIMIT: usize = 512;
-/// Characters of a pattern's error that are kept.
-const REASON: usize = 200;
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ mod closure;
 mod diagnostic;
 mod diff;
 pub(crate) mod fingerprint;
+mod ignored;
 pub(crate) mod layout;
 pub mod lint;
 pub mod model;
@@ -15,6 +16,7 @@ mod parse;
 pub(crate) mod schema;
 #[cfg(feature = "signed")]
 pub mod signature;
+mod tar;
 
 pub use self::{
     closure::closure,
