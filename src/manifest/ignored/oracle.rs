@@ -92,6 +92,9 @@ const PARTS: &[&str] = &[
     "{a/**,b}",
     "{a/**/**,b}",
     "{*,?}",
+    "{a\\,**/b}",
+    "{b\\{**,a}",
+    "{a/b\\,**,b}",
     "\\",
     "\\\\",
     "\\*",
@@ -251,6 +254,16 @@ fn all_short_patterns_mean_what_they_always_meant() {
         }
     }
     assert_eq!(all, 16_104);
+}
+
+#[test]
+fn an_escaped_comma_before_two_stars_is_as_odd_as_ever() {
+    let paths = ["a/b", "a/x/b", "a,/b", "a,x/b", "b", "b{", "b/x", "b/", "a/b/x"].map(str::to_owned);
+    for pattern in ["{a\\,**/b}", "/{a\\,**/b}", "{b\\{**,a}", "/{b\\{**,a}", "/a/{b\\,**,b}", "a\\,**/b"] {
+        agree(&[pattern.to_owned()], &paths.clone().map(|path| path.trim_end_matches('/').to_owned()));
+    }
+    let (ours, _) = both(&lines("/{a\\,**/b}\n")).unwrap();
+    assert!(ours.holds("a/x/b", false));
 }
 
 #[test]

@@ -374,6 +374,23 @@ fn checksums_are_counted_with_and_without_sign() {
 }
 
 #[test]
+fn prefixes_are_read_where_the_format_has_them() {
+    let prefixed = |magic: &'static [u8; 8]| {
+        let change = move |header: &mut [u8]| {
+            header[super::MAGIC].copy_from_slice(magic);
+            header[super::PREFIX][..5].copy_from_slice(b"12345");
+        };
+        let unpacked = archive::unpack(&one_file(change, unsigned)).unwrap();
+        (unpacked.wrapped, unpacked.tree.iter().count())
+    };
+
+    assert_eq!(prefixed(super::USTAR), (true, 1));
+    // GNU tar has times there, and the oldest format nothing that counts.
+    assert_eq!(prefixed(super::GNU), (false, 1));
+    assert_eq!(prefixed(b"\0\0\0\0\0\0\0\0"), (false, 1));
+}
+
+#[test]
 fn sizes_are_octal_or_binary_and_nothing_else() {
     let sized =
         |size: [u8; 12]| archive::unpack(&one_file(|header| header[SIZE].copy_from_slice(&size), unsigned));
