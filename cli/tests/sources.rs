@@ -1,4 +1,5 @@
 //! Commands that sign, verify, follow, and read from elsewhere.
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::{
     fs,
