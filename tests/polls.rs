@@ -21,7 +21,7 @@ use leverframe::{
     traits::Transport,
 };
 use leverframe_counting::{Count, Counting};
-use real::{nginx::Nginx, vsftpd::write_old};
+use real::nginx::Nginx;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -125,7 +125,7 @@ fn an_unmoved_branch_costs_one_question_for_it() {
 #[test]
 fn an_unchanged_file_costs_two_questions_and_no_transfer() {
     use leverframe::sources::ftps::{FtpsConfig, FtpsSource};
-    use real::vsftpd::{Options, Vsftpd};
+    use real::vsftpd::{Options, Vsftpd, write_old};
 
     let _alone = alone();
     let server = Vsftpd::start(Options::default());
