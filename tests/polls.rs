@@ -20,7 +20,7 @@ use leverframe::{
     manifest::archive,
     traits::Transport,
 };
-use leverframe_counting::{Count, Counting};
+use leverframe_counting::{Count, Counting, LARGE};
 use real::nginx::Nginx;
 
 #[global_allocator]
@@ -70,6 +70,16 @@ fn warm_up(namespace: &Namespace) {
     for _ in 0..WARM_UP {
         assert_eq!(namespace.poll().unwrap(), Outcome::Unchanged);
     }
+}
+
+#[test]
+fn the_counter_sees_other_threads() {
+    let _alone = alone();
+    let before = Count::now();
+
+    std::thread::spawn(|| drop(std::hint::black_box(vec![0_u8; LARGE + 1]))).join().unwrap();
+
+    assert!(Count::now().since(before).large > 0);
 }
 
 #[test]
