@@ -20,8 +20,8 @@ use leverframe::{
     manifest::archive,
     traits::Transport,
 };
-use leverframe_counting::{Count, Counting};
-use real::{nginx::Nginx, vsftpd::write_old};
+use leverframe_counting::{Count, Counting, LARGE};
+use real::nginx::Nginx;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -70,6 +70,16 @@ fn warm_up(namespace: &Namespace) {
     for _ in 0..WARM_UP {
         assert_eq!(namespace.poll().unwrap(), Outcome::Unchanged);
     }
+}
+
+#[test]
+fn the_counter_sees_other_threads() {
+    let _alone = alone();
+    let before = Count::now();
+
+    std::thread::spawn(|| drop(std::hint::black_box(vec![0_u8; LARGE + 1]))).join().unwrap();
+
+    assert!(Count::now().since(before).large > 0);
 }
 
 #[test]
@@ -125,7 +135,7 @@ fn an_unmoved_branch_costs_one_question_for_it() {
 #[test]
 fn an_unchanged_file_costs_two_questions_and_no_transfer() {
     use leverframe::sources::ftps::{FtpsConfig, FtpsSource};
-    use real::vsftpd::{Options, Vsftpd};
+    use real::vsftpd::{Options, Vsftpd, write_old};
 
     let _alone = alone();
     let server = Vsftpd::start(Options::default());

@@ -153,10 +153,11 @@ impl Suite {
             const ONE: &str = "leverframe, one thread";
             if self.options.wants(name, ONE) {
                 progress(name);
-                let (two, one) =
-                    alternate(self.options.effort.in_long_turns(), &mut |n| on_threads(ours, flag, 2, n), &mut |n| {
-                        on_threads(ours, flag, 1, n)
-                    });
+                let (two, one) = alternate(
+                    self.options.effort.in_long_turns(),
+                    &mut |n| on_threads(ours, flag, 2, n),
+                    &mut |n| on_threads(ours, flag, 1, n),
+                );
                 self.report.rows.push(Row::pair(name, two, (ONE, one), target));
             }
         }
@@ -211,7 +212,9 @@ impl Suite {
         progress(WHOLE);
         let (large, small) = (load::tree(10_000), load::tree(100));
         let (large_ns, small_ns) =
-            alternate(self.options.effort.in_long_turns(), &mut |n| compile(&large, n), &mut |n| compile(&small, n));
+            alternate(self.options.effort.in_long_turns(), &mut |n| compile(&large, n), &mut |n| {
+                compile(&small, n)
+            });
         if self.options.wants(WHOLE, "") {
             let target = Target { ns: Some(400e6), ratio: None };
             self.report.rows.push(Row::time(WHOLE, large_ns, target));
@@ -268,7 +271,9 @@ fn on_threads(ours: &Leverframe, flag: &str, threads: usize, evaluations: u64) -
                 let start = &start;
                 scope.spawn(move || {
                     // Left to itself the system may keep two short-lived threads on one core for a while.
-                    if let Some(core) = core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied()) {
+                    if let Some(core) =
+                        core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied())
+                    {
                         core_affinity::set_for_current(core);
                     }
                     let users = thread * share..(thread + 1) * share;

@@ -103,7 +103,8 @@ impl Remote {
             }
         }
         let connecting = bounds.until(self.clock.now() + self.connect_timeout());
-        let mut session = Session::open(connecting, &self.trust, &self.credentials).await?;
+        // Boxed, as is the transfer: a poll needs neither, and would pay for their state each time.
+        let mut session = Box::pin(Session::open(connecting, &self.trust, &self.credentials)).await?;
         let loaded = self.load_over(&mut session, seen, since, bounds, false).await;
         *kept = self.worth_keeping(session);
         loaded
@@ -130,7 +131,7 @@ impl Remote {
                 return Err(too_large(&self.place, Some(bytes), limit));
             }
             let settled = self.is_settled(seen);
-            let content = session.retrieve(bounds, stamp.bytes, limit).await?;
+            let content = Box::pin(session.retrieve(bounds, stamp.bytes, limit)).await?;
             let after = if stamp.modified.is_some() { session.stamp(bounds).await? } else { stamp };
             if after != stamp || stamp.bytes.is_some_and(|bytes| bytes != content.len() as u64) {
                 stamp = after;

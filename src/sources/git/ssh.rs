@@ -72,6 +72,7 @@ impl SshWire {
             deadline,
             line: Arc::clone(&line),
             connection: None,
+            chunk: vec![0; CHUNK].into(),
             _one: one,
         };
         let putter = Putter::new(&answers);
@@ -174,6 +175,8 @@ struct Worker {
     deadline: Deadline,
     line: Arc<LifeLine>,
     connection: Option<Connection>,
+    /// Where answers are read into: most are short, and one buffer for all of them is less than one for each.
+    chunk: Box<[u8]>,
     _one: One,
 }
 
@@ -227,23 +230,23 @@ impl Worker {
     }
 
     fn connected(&mut self) -> Result<&mut Connection> {
-        self.connection
-            .as_mut()
-            .ok_or_else(|| Error::new(ErrorKind::Unavailable, "use a connection that never was"))
+        self.connection.as_mut().ok_or_else(never_connected)
     }
 
     fn receive(&mut self) -> Answer {
-        let connection = self.connected()?;
-        let mut chunk = vec![0; CHUNK];
-        let length =
-            connection.channel.read(&mut chunk).map_err(|e| failed("read from the ssh server", e))?;
+        let Self { connection, chunk, .. } = self;
+        let connection = connection.as_mut().ok_or_else(never_connected)?;
+        let length = connection.channel.read(chunk).map_err(|e| failed("read from the ssh server", e))?;
         if length == 0 {
             return connection.end().map(|()| None);
         }
-        chunk.truncate(length);
         connection.has_spoken = true;
-        Ok(Some(chunk.into()))
+        Ok(Some(Bytes::copy_from_slice(&chunk[..length])))
     }
+}
+
+fn never_connected() -> Error {
+    Error::new(ErrorKind::Unavailable, "use a connection that never was")
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub(crate) fn https(quick: bool) -> Vec<Row> {
     let namespace = Namespace::from_uri_with_options(&uri, &options).expect("the server serves it");
     let archive = place.archive().to_vec();
     let [whole, transfer, compile] = in_turns(
-        rounds(quick),
+        // Short ones, of which the machine spoils more.
+        3 * rounds(quick),
         [
             &mut || {
                 place.change();

@@ -9,7 +9,11 @@ pub(crate) fn count() -> Vec<Row> {
     vec![
         Row::count("crates with default-features = false", tree(&["--no-default-features"]), None),
         Row::count("crates with default features", tree(&[]), None),
-        Row::count("crates with source-git and source-ftps as well", tree(&["--features", "source-git,source-ftps"]), None),
+        Row::count(
+            "crates with source-git and source-ftps as well",
+            tree(&["--features", "source-git,source-ftps"]),
+            None,
+        ),
     ]
 }
 
@@ -23,7 +27,11 @@ fn tree(features: &[&str]) -> u64 {
         .expect("cargo built this program");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
-    let crates: BTreeSet<&str> =
-        text.lines().skip(1).map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty()).collect();
+    let crates: BTreeSet<&str> = text
+        .lines()
+        .skip(1)
+        .map(|line| line.trim_end_matches(" (*)"))
+        .filter(|line| !line.is_empty())
+        .collect();
     crates.len() as u64
 }

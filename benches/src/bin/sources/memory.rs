@@ -19,7 +19,8 @@ pub(crate) fn asked_for(argument: &str) -> Option<usize> {
 pub(crate) fn git(quick: bool) -> Vec<Row> {
     let refreshes = if quick { 50 } else { 1_000 };
     let program = env::current_exe().expect("the system knows this program's path");
-    let output = Command::new(program).arg(format!("{ARGUMENT}{refreshes}")).output().expect("it runs once more");
+    let output =
+        Command::new(program).arg(format!("{ARGUMENT}{refreshes}")).output().expect("it runs once more");
     let figures = String::from_utf8_lossy(&output.stdout);
     let mut figures = figures.split_whitespace().map(|f| f.parse::<f64>().expect("only figures are printed"));
     let (Some(early), Some(late)) = (figures.next(), figures.next()) else {

@@ -101,7 +101,9 @@ impl Branch {
             let files: Vec<(&str, &str)> = state
                 .iter()
                 .filter_map(|(path, entry)| match entry {
-                    Entry::File(content) => Some((path, std::str::from_utf8(content).expect("files are text"))),
+                    Entry::File(content) => {
+                        Some((path, std::str::from_utf8(content).expect("files are text")))
+                    }
                     _ => None,
                 })
                 .collect();

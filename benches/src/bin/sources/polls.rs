@@ -111,7 +111,8 @@ impl Polls {
         let [least, middle, most] = [large[0], large[POLLS / 2], large[POLLS - 1]];
         let mut rows = vec![
             // Rounded up, so that one too many in all polls together shows.
-            Row::count(&name(&format!("{unit}s a poll")), sent.div_ceil(POLLS) as u64, limit(unit)).noting(how),
+            Row::count(&name(&format!("{unit}s a poll")), sent.div_ceil(POLLS) as u64, limit(unit))
+                .noting(how),
         ];
         rows.extend(bodies.map(|bytes| Row::bytes(&name("bytes of bodies"), bytes / POLLS as f64, 0.0)));
         rows.push(
