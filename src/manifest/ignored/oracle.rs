@@ -5,10 +5,9 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{Ignored, Patterns};
 
-/// 256 cases, or what `PROPTEST_CASES` says, times this.
-fn times(factor: u32) -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.saturating_mul(factor), failure_persistence: None, ..config }
+/// So many cases, unless `PROPTEST_CASES` asks for another number.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// Reads lines here and there, and returns both matchers if they agree on which lines are broken.
@@ -196,7 +195,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(times(40))]
+    #![proptest_config(cases(10_000))]
 
     #[test]
     fn single_patterns_mean_what_they_always_meant(line in line(), paths in vec(path(), 8)) {
@@ -205,7 +204,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(times(8))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn whole_files_mean_what_they_always_meant(lines in vec(line(), 0..12), paths in vec(path(), 12)) {

@@ -25,10 +25,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// 256 cases, or what `PROPTEST_CASES` says, times this.
-fn times(factor: u32) -> ProptestConfig {
-    let config = ProptestConfig::default();
-    ProptestConfig { cases: config.cases.saturating_mul(factor), failure_persistence: None, ..config }
+/// So many cases, unless `PROPTEST_CASES` asks for another number.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// What an archive holds: directories and the contents of files, each with its plain path.
@@ -177,7 +176,7 @@ fn mend(tar: &mut [u8]) {
 }
 
 proptest! {
-    #![proptest_config(times(8))]
+    #![proptest_config(cases(2_000))]
 
     #[test]
     fn what_is_written_has_the_bytes_of_earlier_versions(
@@ -298,7 +297,7 @@ fn changed(mut bytes: Vec<u8>, change: &Change) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(times(16))]
+    #![proptest_config(cases(4_000))]
 
     #[test]
     fn a_damaged_archive_is_refused_or_read_as_others_read_it(
