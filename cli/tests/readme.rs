@@ -15,7 +15,8 @@ use std::{
 /// What the snippets may run besides `leverframe`.
 const HELPERS: [&str; 4] = ["cp", "echo", "sed", "wait"];
 /// What is not for this test: other tests and `.ci/run` run these.
-const ELSEWHERE: [&str; 5] = [".ci/install", ".ci/run", "benches/callgrind", "benches/run", "cargo"];
+const ELSEWHERE: [&str; 6] =
+    [".ci/install", ".ci/run", "benches/callgrind", "benches/run", "benches/sources", "cargo"];
 
 #[test]
 fn the_readme_shows_what_the_commands_print() {
