@@ -7,6 +7,7 @@
 mod client;
 #[cfg(feature = "async-tokio")]
 mod error;
+pub mod events;
 #[cfg(feature = "async-tokio")]
 mod handle;
 mod lint;
@@ -26,6 +27,7 @@ pub use self::{
     pinned::Pinned,
 };
 pub use self::{
+    events::FlagFilter,
     lint::lint_dir,
     load::{LoadError, LoadOptions},
     namespace::{NamedFile, Namespace},
