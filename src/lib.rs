@@ -23,12 +23,14 @@ mod encoding;
 mod error;
 mod frame;
 mod secret;
+mod text_table;
 mod wiring;
 
 pub mod backends;
 pub mod config;
 pub mod eval;
 pub mod flags;
+pub mod gate;
 pub mod live;
 pub mod manifest;
 pub mod registry;
@@ -48,7 +50,10 @@ pub use crate::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
-    flags::{FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    flags::{
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
+        lint_dir,
+    },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,

@@ -8,6 +8,7 @@ use std::{fmt, sync::Arc};
 use serde_json::Value as Json;
 
 use crate::manifest::model::AttrType;
+use crate::text_table::{hash_key, same_text};
 
 /// The value of a context attribute.
 ///
@@ -278,72 +279,6 @@ impl fmt::Debug for EvalContextBuilder {
     }
 }
 
-/// Hashes an attribute or flag key.
-///
-/// Only ever compared with hashes made by the same process, so the function may change between versions; buckets
-/// use their own, fixed one. Keys are equal only if their text is, whatever the hashes say.
-#[inline]
-pub(crate) fn hash_key(key: &str) -> u64 {
-    const K: u64 = 0x9E37_79B9_7F4A_7C15;
-    let mut bytes = key.as_bytes();
-    let mut h = (bytes.len() as u64).wrapping_mul(K);
-    while let Some((chunk, rest)) = bytes.split_first_chunk::<8>() {
-        h = fold(h ^ u64::from_le_bytes(*chunk), K);
-        bytes = rest;
-    }
-    if !bytes.is_empty() {
-        let tail = if let Some((low, _)) = bytes.split_first_chunk::<4>() {
-            // Two reads that overlap cover four to seven bytes; the length is already mixed in.
-            let high = bytes.last_chunk::<4>().map_or(0, |c| u32::from_le_bytes(*c));
-            u64::from(u32::from_le_bytes(*low)) | u64::from(high) << 32
-        } else {
-            bytes.iter().fold(0, |acc, b| acc << 8 | u64::from(*b))
-        };
-        h = fold(h ^ tail, K);
-    }
-    h
-}
-
-/// Compares texts; short ones without the call to `memcmp` that a comparison of slices of unknown length costs.
-#[inline]
-pub(crate) fn same_text(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    if a.len() != b.len() {
-        return false;
-    }
-    // Two reads that overlap cover every length between one and two of them.
-    if let (Some(low), Some(high)) = (a.first_chunk::<8>(), a.last_chunk::<8>())
-        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<8>(), b.last_chunk::<8>())
-    {
-        if a.len() > 16 {
-            return a == b;
-        }
-        return (u64::from_ne_bytes(*low) ^ u64::from_ne_bytes(*other_low))
-            | (u64::from_ne_bytes(*high) ^ u64::from_ne_bytes(*other_high))
-            == 0;
-    }
-    if let (Some(low), Some(high)) = (a.first_chunk::<4>(), a.last_chunk::<4>())
-        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<4>(), b.last_chunk::<4>())
-    {
-        return (u32::from_ne_bytes(*low) ^ u32::from_ne_bytes(*other_low))
-            | (u32::from_ne_bytes(*high) ^ u32::from_ne_bytes(*other_high))
-            == 0;
-    }
-    if let (Some(low), Some(high)) = (a.first_chunk::<2>(), a.last_chunk::<2>())
-        && let (Some(other_low), Some(other_high)) = (b.first_chunk::<2>(), b.last_chunk::<2>())
-    {
-        return low == other_low && high == other_high;
-    }
-    a.first() == b.first()
-}
-
-/// Multiplies to 128 bits and folds the halves: one `mul`, and every input bit reaches every output bit.
-#[inline]
-fn fold(a: u64, b: u64) -> u64 {
-    let wide = u128::from(a) * u128::from(b);
-    (wide as u64) ^ ((wide >> 64) as u64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -380,19 +315,5 @@ mod tests {
         assert_eq!(AttrValue::from_json(&list), Some(AttrValue::StrList(vec!["a".into(), "b".into()])));
         assert_eq!(AttrValue::from_json(&serde_json::json!({"a": 1})), None);
         assert_eq!(AttrValue::from_json(&serde_json::json!([1])), None);
-    }
-
-    #[test]
-    fn texts_of_every_length_compare_as_strings_do() {
-        for len in 0..40 {
-            let text = "abcdefghij".repeat(4)[..len].to_owned();
-            assert!(same_text(&text, &text.clone()), "{len}");
-            assert!(!same_text(&text, &format!("{text}x")), "{len}");
-            for at in 0..len {
-                let mut other = text.clone().into_bytes();
-                other[at] = b'X';
-                assert!(!same_text(&text, std::str::from_utf8(&other).unwrap()), "{len} at {at}");
-            }
-        }
     }
 }

@@ -17,6 +17,8 @@ mod result;
 mod semver;
 pub(crate) mod space;
 
+#[cfg(feature = "async-tokio")]
+pub(crate) use self::program::{Key, PlanId};
 pub use self::{
     bucket::bucket,
     context::{AttrValue, EvalContext, EvalContextBuilder},
@@ -28,11 +30,6 @@ pub use self::{
     result::{EvalError, EvalOptions, EvalResult, RuleMatched, VariantKey},
     semver::Semver,
     space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
-};
-#[cfg(feature = "async-tokio")]
-pub(crate) use self::{
-    context::hash_key,
-    program::{Key, PlanId},
 };
 pub(crate) use self::{
     program::{EnvId, FlagId},

@@ -2,10 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::{
-    context::{AttrValue, same_text},
-    semver::Semver,
-};
+use super::{context::AttrValue, semver::Semver};
+use crate::text_table::same_text;
 
 /// A compiled test. The attribute is present when it is asked; absence is decided before.
 #[derive(Clone, Debug)]

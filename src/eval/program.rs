@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use super::{
     bucket::bucket_seed,
-    context::{hash_key, same_text},
     predicate::{Number, NumberTest, Test, TextTest},
     result::VariantKey,
     semver::Semver,
@@ -20,6 +19,7 @@ use crate::manifest::{
     },
     names,
 };
+use crate::text_table::{hash_key, same_text};
 
 /// A compiled manifest.
 ///

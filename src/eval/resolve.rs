@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use super::{
     bucket::bucket_seeded,
-    context::{AttrValue, EvalContext, hash_key},
+    context::{AttrValue, EvalContext},
     predicate::Test,
     program::{EnvId, FlagId, Node, NodeId, Plan, PlanId, Program},
     result::{EvalError, EvalOptions, RuleMatched},
 };
 use crate::manifest::model::{AttrType, FlagType, FlagValue};
+use crate::text_table::hash_key;
 
 /// What a flag evaluates to; borrows from the program.
 #[derive(Clone, Debug, PartialEq)]

@@ -27,9 +27,10 @@ use super::{
     typed::{self, FlagData},
 };
 use crate::{
-    eval::{EnvId, EvalContext, EvalOptions, EvalResult, Failure, Key, RuleMatched, VariantKey, hash_key},
+    eval::{EnvId, EvalContext, EvalOptions, EvalResult, Failure, Key, RuleMatched, VariantKey},
     live::{Feed, Loaded, Status, Stop},
     manifest::model::FlagValue,
+    text_table::hash_key,
 };
 
 /// A client of one namespace in one environment.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{eval::hash_key, traits::Tick};
+use crate::{text_table::hash_key, traits::Tick};
 
 /// How often one warning is repeated.
 const PERIOD: Duration = Duration::from_secs(60);
