@@ -2,10 +2,15 @@
 //!
 //! [`gate`] decides from a [`Policy`] alone; it does no I/O, needs no runtime and allocates nothing.
 
+mod counters;
 mod decide;
 mod policy;
+mod rules;
+mod safe_mode;
 
 pub use self::{
+    counters::HISTOGRAM_BOUNDS,
     decide::{DEFAULT_TAG, GateReason, GateResult, gate},
     policy::{Policy, TagWeights},
+    safe_mode::SafeModeStrategy,
 };
