@@ -38,7 +38,10 @@ pub mod testing;
 pub mod traits;
 
 #[cfg(feature = "async-tokio")]
-pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
+pub use crate::flags::{
+    ExdClient, ExdClientBuilder, ExdError, FlagHandle, IfVersion, ManifestClient, ManifestError, Pinned,
+    VersionRef,
+};
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
@@ -48,7 +51,10 @@ pub use crate::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
-    flags::{FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    flags::{
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
+        lint_dir,
+    },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
