@@ -48,7 +48,10 @@ pub use crate::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
-    flags::{FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    flags::{
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
+        lint_dir,
+    },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
