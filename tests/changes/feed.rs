@@ -116,6 +116,11 @@ fn options() -> LoadOptions {
     LoadOptions::new().with_changes_applied()
 }
 
+fn open(source: &Arc<Versions>, options: &LoadOptions) -> Namespace {
+    let source: Arc<Versions> = Arc::clone(source);
+    Namespace::from_source(source, options).unwrap()
+}
+
 fn shop() -> Arc<Versions> {
     Versions::of([("flags/a.toml", flag(false))].into_iter().collect())
 }
@@ -123,7 +128,7 @@ fn shop() -> Arc<Versions> {
 #[test]
 fn changes_are_applied_without_asking_for_the_whole_again() {
     let source = shop();
-    let namespace = Namespace::from_source(source.clone(), &options()).unwrap();
+    let namespace = open(&source, &options());
 
     source.push("flags/a.toml", Some(flag(true)));
     namespace.poll().unwrap();
@@ -139,7 +144,7 @@ fn changes_are_applied_without_asking_for_the_whole_again() {
 #[test]
 fn a_namespace_that_keeps_no_files_asks_for_the_whole() {
     let source = shop();
-    let namespace = Namespace::from_source(source.clone(), &LoadOptions::new()).unwrap();
+    let namespace = open(&source, &LoadOptions::new());
 
     source.push("flags/a.toml", Some(flag(true)));
     namespace.poll().unwrap();
@@ -151,7 +156,7 @@ fn a_namespace_that_keeps_no_files_asks_for_the_whole() {
 #[test]
 fn a_change_with_another_outcome_than_promised_is_not_served_and_the_whole_is_loaded() {
     let source = shop();
-    let namespace = Namespace::from_source(source.clone(), &options()).unwrap();
+    let namespace = open(&source, &options());
 
     source.push("flags/a.toml", Some(flag(true)));
     source.lie_once();
@@ -164,7 +169,7 @@ fn a_change_with_another_outcome_than_promised_is_not_served_and_the_whole_is_lo
 #[test]
 fn a_change_that_breaks_the_namespace_leaves_what_is_served_and_its_mending_arrives() {
     let source = shop();
-    let namespace = Namespace::from_source(source.clone(), &options()).unwrap();
+    let namespace = open(&source, &options());
 
     source.push("flags/a.toml", Some("schema_version = ".to_owned()));
     let refused = namespace.poll();
@@ -183,7 +188,7 @@ fn what_is_kept_after_a_change_is_the_whole() {
     let archive = directory.path().join("shop.tar.gz");
     let source = shop();
     let options = options().with_keep(Keep::in_file(&archive).named("shop"));
-    let namespace = Namespace::from_source(source.clone(), &options).unwrap();
+    let namespace = open(&source, &options);
 
     source.push("flags/b.toml", Some(flag(true)));
     namespace.poll().unwrap();
