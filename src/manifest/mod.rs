@@ -17,6 +17,7 @@ pub(crate) mod schema;
 #[cfg(feature = "signed")]
 pub mod signature;
 mod tar;
+mod workspace;
 
 pub use self::{
     closure::closure,
@@ -27,4 +28,5 @@ pub use self::{
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
     schema::{AttributeSource, Schema, SchemaAttribute},
+    workspace::Workspace,
 };
