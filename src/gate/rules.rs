@@ -125,6 +125,11 @@ impl Rules {
         }
     }
 
+    /// Returns true if a tag that comes for the first time can have a place of its own.
+    pub(super) fn has_place(&self) -> bool {
+        self.tags.len() < MOST_TAGS
+    }
+
     pub(super) fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }

@@ -483,11 +483,9 @@ impl<P: Product> Feed<P> {
         let mut listen = true;
         let mut asked_to_wait = Duration::ZERO;
         loop {
-            let usual = if schedule.jitter {
-                backoff.jittered(schedule.poll_interval)
-            } else {
-                schedule.poll_interval
-            };
+            let interval =
+                self.inner.product.interval(&self.load().snapshot).unwrap_or(schedule.poll_interval);
+            let usual = if schedule.jitter { backoff.jittered(interval) } else { interval };
             let pause = backoff.pause().map_or(usual, |p| p.min(usual)).max(asked_to_wait);
             let woken = self.wait(&**source, clock.now() + pause, stop, listen).await;
             let told = matches!(woken, Wake::Changed(_));

@@ -95,6 +95,12 @@ pub trait Product: fmt::Debug + Send + Sync + 'static {
         true
     }
 
+    /// Returns how often the source wants to be looked at, where what is served says so.
+    fn interval(&self, served: &Self::Snapshot) -> Option<Duration> {
+        let _ = served;
+        None
+    }
+
     /// Returns true if a poll that brought `new` need not replace `served`.
     fn is_same(&self, served: &Self::Snapshot, new: &Self::Snapshot) -> bool {
         let _ = (served, new);

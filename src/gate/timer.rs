@@ -1,0 +1,46 @@
+//! Measures calls.
+
+use super::WaitState;
+use crate::traits::Tick;
+
+/// Reports, when it is dropped, how long it lived, and whether the call failed.
+///
+/// # Examples
+/// ```
+/// # use leverframe::gate::{WaitState, WaitStateConfig};
+/// # let ws = WaitState::start(WaitStateConfig { base_url: "http://127.0.0.1:9".into(), ..Default::default() });
+/// let mut timer = ws.timer(Some("checkout"));
+/// let outcome: Result<(), &str> = Err("declined");
+/// if outcome.is_err() {
+///     timer.failed();
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "the time ends when it is dropped"]
+pub struct Timer {
+    client: WaitState,
+    tag: Option<Box<str>>,
+    began: Tick,
+    failed: bool,
+}
+
+impl Timer {
+    pub(super) fn new(client: WaitState, tag: Option<&str>, began: Tick) -> Self {
+        Self { client, tag: tag.map(Into::into), began, failed: false }
+    }
+
+    /// Marks the call as failed.
+    pub fn failed(&mut self) {
+        self.failed = true;
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        let took = self.client.now() - self.began;
+        self.client.report_latency(took.as_secs_f64() * 1_000.0, self.tag.as_deref());
+        if self.failed {
+            self.client.report_error(self.tag.as_deref());
+        }
+    }
+}
