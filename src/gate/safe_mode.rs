@@ -61,10 +61,6 @@ impl SafeMode {
         Self { strategy, bucket: Mutex::new(bucket) }
     }
 
-    pub(super) fn strategy(&self) -> SafeModeStrategy {
-        self.strategy
-    }
-
     pub(super) fn decide(
         &self,
         policy: &Policy,
