@@ -26,5 +26,6 @@ pub use self::{
     layout::{Found, Layout},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
+    names::{is_environment, is_key, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
 };

@@ -7,9 +7,12 @@ use bytes::Bytes;
 use leverframe::Result;
 use tokio::sync::broadcast;
 
-use crate::model::{
-    AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
-    TokenType, VersionRecord,
+use crate::{
+    events::SigningKey,
+    model::{
+        AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
+        TokenType, VersionRecord,
+    },
 };
 
 /// What changed in the store, by whichever process.
@@ -118,6 +121,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns a receiver of what changes from now on, by whichever process. A change is told within moments; one
     /// whose notice was lost, within five seconds.
     fn notices(&self) -> broadcast::Receiver<Notice>;
+
+    /// Returns the key that snapshot URLs are signed with, made when it is first asked for: one for all processes that
+    /// share the store. An embedded store keeps it in its data directory ([`SigningKey::in_directory`]), a shared one
+    /// in itself.
+    async fn signing_key(&self) -> Result<SigningKey>;
 
     /// Returns whether the store answers now.
     async fn ping(&self) -> Result<()>;
