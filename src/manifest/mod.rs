@@ -17,6 +17,7 @@ pub(crate) mod schema;
 #[cfg(feature = "signed")]
 pub mod signature;
 mod tar;
+mod workspace;
 
 pub use self::{
     closure::closure,
@@ -28,4 +29,5 @@ pub use self::{
     model::Manifest,
     names::{is_environment, is_key, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
+    workspace::Workspace,
 };
