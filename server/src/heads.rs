@@ -174,7 +174,7 @@ impl Heads {
             let doubt = Doubt::settle(&slot);
             let read = self.read(tenant, namespace, slot.head.load_full()).await;
             if read.is_ok() {
-                doubt.is_settled();
+                doubt.answered();
             }
             if let Ok(Some(head)) = &read {
                 slot.put(head);
@@ -289,7 +289,7 @@ impl<'s> Doubt<'s> {
         Self { slot: Some(slot) }
     }
 
-    fn is_settled(mut self) {
+    fn answered(mut self) {
         self.slot = None;
     }
 }

@@ -31,7 +31,7 @@ struct Place<V> {
     used: u64,
 }
 
-impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
+impl<K: Clone + Eq + Hash + Send, V: Send + Sync> Shelf<K, V> {
     /// Keeps up to this weight.
     pub(crate) fn new(limit: usize, weigh: fn(&V) -> usize) -> Self {
         Self { places: Mutex::new(Places { by_key: HashMap::new(), uses: 0 }), weigh, limit }
@@ -45,10 +45,11 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
     pub(crate) async fn get_or_make<E, F>(
         &self,
         key: K,
-        make: impl FnOnce() -> F,
+        make: impl FnOnce() -> F + Send,
     ) -> Result<Option<Arc<V>>, E>
     where
-        F: Future<Output = Result<Option<V>, E>>,
+        F: Future<Output = Result<Option<V>, E>> + Send,
+        E: Send,
     {
         let cell = {
             let mut places = self.lock();
@@ -64,7 +65,7 @@ impl<K: Clone + Eq + Hash, V> Shelf<K, V> {
             tried.store(true, Ordering::Relaxed);
             Ok(make().await?.map(Arc::new))
         };
-        let made = cell.get_or_try_init(make).await.map(Option::clone);
+        let made = cell.get_or_try_init(make).await.cloned();
         drop(cell);
         if tried.into_inner() {
             self.lock().make_room(self.weigh, self.limit);

@@ -78,7 +78,7 @@ impl Channel {
             Ok(Some(head)) => self.step(&head, filter).await?,
             Ok(None) => None,
             Err(error) => {
-                if !self.groups().get(filter).is_some_and(|group| group.state.is_some()) {
+                if self.groups().get(filter).is_none_or(|group| group.state.is_none()) {
                     return Err(error);
                 }
                 tracing::warn!(error = %error.chain(), "a reader starts with the last version seen");

@@ -89,26 +89,29 @@ pub struct ReaderReport {
 }
 
 impl Hub {
-    /// Begins to follow a store.
-    ///
-    /// # Panics
-    /// Outside of a Tokio runtime.
+    /// Tells of what is in a store. Until [`start`](Self::start), readers are told where their namespaces stand and
+    /// no more.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, heads: Arc<Heads>, clock: Arc<dyn Clock>) -> Self {
-        // Before anything is read, so that nothing changes unseen in between.
-        let notices = store.notices();
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             store,
             heads,
-            clock: Arc::clone(&clock),
+            clock,
             signer: OnceCell::new(),
             channels: Mutex::default(),
             leases: Arc::default(),
             closures: Closures::default(),
-        });
-        tokio::spawn(follow(Arc::downgrade(&shared), notices));
-        tokio::spawn(tick(Arc::downgrade(&shared), clock));
-        Self { shared }
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Begins to follow what changes in the store, until the last clone of the hub and the last stream are gone.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn start(&self) {
+        tokio::spawn(follow(Arc::downgrade(&self.shared), self.shared.store.notices()));
+        tokio::spawn(tick(Arc::downgrade(&self.shared), Arc::clone(&self.shared.clock)));
     }
 
     /// Reads what the first reader needs, so that what is wrong with it is found at the start.

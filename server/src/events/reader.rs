@@ -28,7 +28,7 @@ use crate::model::TokenRecord;
 pub struct Peer {
     /// Its address, as far as it is known.
     pub address: Option<IpAddr>,
-    /// What it says it is; cut to 256 bytes.
+    /// What it says it is; cut to 256 characters.
     pub user_agent: Option<Box<str>>,
 }
 
@@ -37,7 +37,7 @@ impl Peer {
     #[must_use]
     pub fn new(address: Option<IpAddr>, user_agent: Option<&str>) -> Self {
         const LONGEST: usize = 256;
-        let cut = |text: &str| text[..text.floor_char_boundary(LONGEST)].into();
+        let cut = |text: &str| text.chars().take(LONGEST).collect::<String>().into_boxed_str();
         Self { address, user_agent: user_agent.map(cut) }
     }
 }
