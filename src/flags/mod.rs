@@ -17,6 +17,7 @@ mod namespace;
 mod pinned;
 mod product;
 mod refresh;
+mod remote;
 mod typed;
 
 #[cfg(feature = "async-tokio")]
@@ -33,6 +34,7 @@ pub use self::{
     namespace::{NamedFile, Namespace},
     product::{FlagSnapshot, NamespaceMeta},
     refresh::RefreshHandle,
+    remote::NamespaceBuilder,
     typed::FlagData,
 };
 pub use crate::manifest::model::FlagValue;
