@@ -42,7 +42,7 @@ pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
-    calendar::rfc3339,
+    calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
