@@ -38,7 +38,10 @@ pub mod testing;
 pub mod traits;
 
 #[cfg(feature = "async-tokio")]
-pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
+pub use crate::flags::{
+    ExdClient, ExdClientBuilder, ExdError, FlagHandle, IfVersion, ManifestClient, ManifestError, Pinned,
+    VersionRef,
+};
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
