@@ -334,7 +334,7 @@ fn serve(connection: &TcpStream, shared: &Shared) {
     let _ = answer(connection, shared);
 }
 
-fn answer(mut connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
+fn answer(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     let mut reader = BufReader::new(connection.try_clone()?);
     let mut line = String::new();
     reader.read_line(&mut line)?;
@@ -363,11 +363,11 @@ fn answer(mut connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
     }
     let authorized = asked.header("authorization") == Some(&format!("Bearer {TOKEN}"));
     let signed = asked.query.contains("sig=s3cret-sig");
-    if !authorized && !(signed && asked.is_for("/closure")) {
+    if !(authorized || signed && asked.is_for("/closure")) {
         return refuse(connection, 401, "unauthenticated");
     }
     match asked.path.split('/').collect::<Vec<_>>()[..] {
-        ["", "api", "v1", "events"] => return subscribe(connection, &asked, shared, reader),
+        ["", "api", "v1", "events"] => subscribe(connection, &asked, shared, reader),
         ["", "api", "v1", "tenants", _, "namespaces", slug, "manifest"] => {
             let newest = shared.lock().newest(slug).map(|(version, tree)| (version, tree.clone()));
             let Some((version, tree)) = newest else { return refuse(connection, 404, "not_found") };
