@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     heads::Heads,
+    metrics::Metrics,
     model::TokenRecord,
     problem::Problem,
     store::{Notice, Store},
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     channels: Mutex<HashMap<Key, Pinned>>,
     leases: Arc<Leases>,
     closures: Closures,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 type Key = (Arc<str>, Arc<str>);
@@ -92,7 +94,12 @@ impl Hub {
     /// Tells of what is in a store. Until [`start`](Self::start), readers are told where their namespaces stand and
     /// no more.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, heads: Arc<Heads>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(
+        store: Arc<dyn Store>,
+        heads: Arc<Heads>,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let shared = Shared {
             store,
             heads,
@@ -101,6 +108,7 @@ impl Hub {
             channels: Mutex::default(),
             leases: Arc::default(),
             closures: Closures::default(),
+            metrics,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -213,6 +221,12 @@ impl Hub {
         let current = channel.version();
         let readers = channel.readers(after, limit).into_iter();
         readers.map(|(reader, slot, filter)| report(&reader, slot, filter, current)).collect()
+    }
+
+    /// Returns true if somebody reads the namespace from this process.
+    #[must_use]
+    pub fn is_read(&self, tenant: &str, namespace: &str) -> bool {
+        self.shared.channel(tenant, namespace).is_some_and(|channel| channel.version() > 0)
     }
 
     /// Returns how many streams are open.

@@ -22,3 +22,4 @@ pub use lease::{Lease, Signal};
 pub use reader::{EventStream, Peer};
 pub use signing::{Refused, Signer, SigningKey, VALID_FOR};
 pub use subscription::Subscription;
+pub(crate) use subscription::parse_flags;

@@ -232,6 +232,7 @@ impl EventStream {
     ) -> Self {
         // Sent at once, so that the reader knows that it is connected also where there is nothing to tell it yet.
         let next = Some(Bytes::from_static(b"retry: 1000\n\n"));
+        shared.metrics.streams_open.add(1);
         Self { reader, lease, shared, signer, pins, next }
     }
 
@@ -263,12 +264,14 @@ impl Stream for EventStream {
             return Poll::Pending;
         };
         self.next = rest;
+        self.shared.metrics.events_sent.add(1);
         Poll::Ready(Some(Ok(bytes)))
     }
 }
 
 impl Drop for EventStream {
     fn drop(&mut self) {
+        self.shared.metrics.streams_open.add(-1);
         for pin in &self.pins {
             pin.channel().leave(self.reader.id);
         }
