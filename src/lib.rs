@@ -18,7 +18,7 @@ mod auth;
 mod backoff;
 mod calendar;
 pub mod document;
-mod durable;
+pub mod durable;
 mod encoding;
 mod error;
 mod frame;
@@ -42,6 +42,7 @@ pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
+    backoff::Backoff,
     calendar::rfc3339,
     error::{Error, ErrorKind, Result, Retry},
     eval::{
