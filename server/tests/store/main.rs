@@ -1,6 +1,6 @@
 //! What the store promises, kept by both of its engines.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 mod conformance;
 mod lists;
