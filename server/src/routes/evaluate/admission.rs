@@ -46,8 +46,7 @@ impl Asked {
     /// # Errors
     /// `forbidden` unless the token may evaluate in the namespace.
     pub(crate) fn require(&self) -> Result<(), Problem> {
-        let permission =
-            if self.is_client() { Permission::EvaluatePublic } else { Permission::Evaluate };
+        let permission = if self.is_client() { Permission::EvaluatePublic } else { Permission::Evaluate };
         self.principal.require(permission, &self.tenant, Some(&self.namespace))
     }
 
@@ -80,10 +79,13 @@ impl Asked {
 pub(crate) async fn admit(app: &App, asked: &Asked, environment: &str) -> Result<Arc<Head>, Problem> {
     let head = app.heads().current(&asked.tenant, &asked.namespace).await?;
     if asked.is_client() {
-        let is_public = |head: &Arc<Head>| head.meta.environment(environment).is_some_and(|e| e.public_evaluate);
+        let is_public =
+            |head: &Arc<Head>| head.meta.environment(environment).is_some_and(|e| e.public_evaluate);
         // In the same words whether there is such an environment or not.
         return head.filter(is_public).ok_or_else(|| {
-            Problem::forbidden("the environment is not open to client tokens: it has no `public_evaluate = true`")
+            Problem::forbidden(
+                "the environment is not open to client tokens: it has no `public_evaluate = true`",
+            )
         });
     }
     let head = head.ok_or_else(|| {

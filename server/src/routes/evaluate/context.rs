@@ -228,7 +228,8 @@ mod tests {
 
     #[test]
     fn scalars_and_lists_of_strings_are_read_and_the_last_of_equal_keys_holds() {
-        let context = flat(r#"{"s":"a\nb","b":true,"i":-3,"u":9223372036854775808,"f":1.5,"l":["x","\u00e4"],"i":4}"#);
+        let context =
+            flat(r#"{"s":"a\nb","b":true,"i":-3,"u":9223372036854775808,"f":1.5,"l":["x","\u00e4"],"i":4}"#);
         let context = context.unwrap();
 
         assert_eq!(context.get("s"), Some(&"a\nb".into()));

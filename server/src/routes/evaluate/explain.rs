@@ -19,7 +19,7 @@ use crate::{
     app::App,
     extract::{self, Path},
     heads::Head,
-    problem::{Envelope, Problem},
+    problem::{Problem, Refusals},
     request::RequestInfo,
 };
 
@@ -35,12 +35,7 @@ use crate::{
     request_body = ExplainBody,
     responses(
         (status = 200, description = "The trace, and the nearest change of context that leads elsewhere", body = Explained),
-        (status = 400, description = "`bad_request`: the body does not read; flag, variant or environment is unknown", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`; client tokens always", body = Envelope),
-        (status = 404, description = "`not_found`: nothing was uploaded yet", body = Envelope),
-        (status = 413, description = "`payload_too_large`", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -149,7 +144,7 @@ fn mismatch_json(outcome: &RuleMatched) -> Value {
     match outcome {
         RuleMatched::AttrTypeMismatch { attribute, expected, actual } => json!({
             "code": "attr_type_mismatch",
-            "attribute": attribute,
+            "attribute": &**attribute,
             "expected": expected.as_str(),
             "actual": actual.as_str(),
         }),

@@ -7,7 +7,7 @@ mod cors;
 mod explain;
 
 use axum::{
-    extract::{DefaultBodyLimit, Request, State},
+    extract::{Request, State},
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, header};
@@ -26,21 +26,18 @@ use self::{answer::Question, context::Flat};
 use crate::{
     app::App,
     extract::{self, Path},
-    problem::{Envelope, Problem},
+    problem::{Problem, Refusals},
     request::RequestInfo,
 };
 
-/// Bytes of a request (S4).
-pub(super) const BODY_LIMIT: usize = 256 * 1024;
 /// Flags of a request (S4).
 const MOST_FLAGS: usize = 500;
 
-pub(super) fn router() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(evaluate, evaluate_preflight))
         .routes(routes!(evaluate_all, evaluate_all_preflight))
         .routes(routes!(explain::explain))
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
 }
 
 /// Evaluates some flags for one entity.
@@ -55,12 +52,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
     request_body = EvaluateBody,
     responses(
         (status = 200, description = "Each flag's value, or why it has none", body = Evaluated),
-        (status = 400, description = "`bad_request`: the body does not read, or the environment is unknown", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`: token, environment or origin", body = Envelope),
-        (status = 404, description = "`not_found`: nothing was uploaded yet", body = Envelope),
-        (status = 413, description = "`payload_too_large`", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -85,12 +77,7 @@ async fn evaluate(
     request_body = EvaluateAllBody,
     responses(
         (status = 200, description = "Each flag's value, or why it has none", body = Evaluated),
-        (status = 400, description = "`bad_request`: the body does not read, or the environment is unknown", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`: token, environment or origin", body = Envelope),
-        (status = 404, description = "`not_found`: nothing was uploaded yet", body = Envelope),
-        (status = 413, description = "`payload_too_large`", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]

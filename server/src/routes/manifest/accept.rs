@@ -6,12 +6,14 @@ use http::StatusCode;
 use leverframe::{
     ErrorKind,
     document::Tree,
-    manifest::{Fingerprint, LintDiagnostic, LintOptions, Linted, Manifest, archive, lint::SCHEMA_MAJOR, lint_tree},
+    manifest::{
+        Fingerprint, LintDiagnostic, LintOptions, Linted, Manifest, SIGNATURE_FILE, archive,
+        lint::SCHEMA_MAJOR, lint_tree,
+    },
 };
-use sha2::{Digest, Sha256};
 
 use super::wire::Lint;
-use crate::problem::Problem;
+use crate::{model::NewVersion, problem::Problem};
 
 /// An archive that was read and linted, whatever came of it.
 #[derive(Debug)]
@@ -28,9 +30,8 @@ pub(crate) struct Candidate {
     pub(crate) tree: Tree,
     pub(crate) manifest: Manifest,
     pub(crate) lint: Lint,
-    pub(crate) archive: Bytes,
-    pub(crate) sha256: String,
-    pub(crate) fingerprint: String,
+    /// The archive, as it will be kept.
+    pub(crate) new: NewVersion,
 }
 
 /// Reads an archive and lints it as the namespace of that slug.
@@ -76,7 +77,10 @@ impl Examined {
             return Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "manifest_lint_failed",
-                format!("lint found {errors} error{}; nothing was changed", if errors == 1 { "" } else { "s" }),
+                format!(
+                    "lint found {errors} error{}; nothing was changed",
+                    if errors == 1 { "" } else { "s" }
+                ),
             )
             .with("lint", lint.to_json()));
         };
@@ -84,14 +88,20 @@ impl Examined {
         let archive: Bytes = archive::pack(&self.tree).map_err(|error| unreadable(&error))?.into();
         // What a later start reads is what this process serves now.
         let tree = archive::unpack(&archive).map_err(|error| unreadable(&error))?.tree;
-        Ok(Candidate {
-            sha256: format!("{:x}", Sha256::digest(&archive)),
-            fingerprint: Fingerprint::of(&tree).as_str().to_owned(),
-            tree,
-            manifest,
-            lint,
-            archive,
-        })
+        let mut new = NewVersion::new(archive, content(&tree));
+        new.flag_count = manifest.flags.len() as u64;
+        new.segment_count = manifest.segments.len() as u64;
+        Ok(Candidate { tree, manifest, lint, new })
+    }
+}
+
+/// Digests what makes two versions the same: the files, and the signature, without which a namespace signed anew would
+/// keep its old one.
+fn content(tree: &Tree) -> String {
+    let files = Fingerprint::of(tree).as_str().to_owned();
+    match tree.get(SIGNATURE_FILE) {
+        Some(_) => format!("{files}+{}", Fingerprint::of_paths(tree, [SIGNATURE_FILE]).as_str()),
+        None => files,
     }
 }
 
@@ -134,11 +144,21 @@ mod tests {
     #[test]
     fn what_was_accepted_packs_to_itself() {
         let first = accepted(&[("flags/a.toml", FLAG), ("leverframe.sig", "kept")]).unwrap();
-        let again = examine("shop", &first.archive).and_then(Examined::accept).unwrap();
+        let again = examine("shop", &first.new.archive).and_then(Examined::accept).unwrap();
 
-        assert_eq!(first.archive, again.archive);
-        assert_eq!(first.sha256, again.sha256);
+        assert_eq!(first.new.archive, again.new.archive);
+        assert_eq!(first.new.fingerprint, again.new.fingerprint);
         assert!(first.tree.get("leverframe.sig").is_some());
+    }
+
+    #[test]
+    fn a_new_signature_makes_another_version() {
+        let kept =
+            |signature| accepted(&[("flags/a.toml", FLAG), ("leverframe.sig", signature)]).unwrap().new;
+        let unsigned = accepted(&[("flags/a.toml", FLAG)]).unwrap().new;
+
+        assert_ne!(kept("one").fingerprint, kept("two").fingerprint);
+        assert_ne!(kept("one").fingerprint, unsigned.fingerprint);
     }
 
     #[test]

@@ -24,7 +24,8 @@ pub(crate) fn none_match(headers: &HeaderMap, etag: &str) -> bool {
 pub(crate) fn number(headers: &HeaderMap, name: &HeaderName) -> Result<Option<u64>, String> {
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
-    let text = value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
+    let text =
+        value.to_str().ok().filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()));
     match (text.and_then(|text| text.parse().ok()), values.next()) {
         (Some(number), None) => Ok(Some(number)),
         _ => Err(format!("`{name}` has to be one version number, such as `8`, or `0` for a first upload")),

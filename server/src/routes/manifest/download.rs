@@ -14,7 +14,7 @@ use crate::{
     extract::Path,
     model::VersionRecord,
     principal::{Permission, Principal},
-    problem::{Envelope, Problem},
+    problem::{Problem, Refusals},
 };
 
 /// Downloads the current manifest.
@@ -31,11 +31,7 @@ use crate::{
         (status = 200, description = "The archive: a gzip tar", content_type = "application/octet-stream", body = Vec<u8>,
             headers(("etag" = String, description = "`\"v<N>\"`, strong"))),
         (status = 304, description = "The version is at hand already"),
-        (status = 400, description = "`bad_request`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace, or nothing was uploaded yet", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -76,11 +72,7 @@ pub(super) async fn current(
         (status = 200, description = "The archive: a gzip tar", content_type = "application/octet-stream", body = Vec<u8>,
             headers(("etag" = String, description = "`\"v<N>\"`, strong"))),
         (status = 304, description = "The version is at hand already"),
-        (status = 400, description = "`bad_request`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace or version", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]

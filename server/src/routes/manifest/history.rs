@@ -10,7 +10,7 @@ use crate::{
     app::App,
     extract::{PageQuery, Path, Query},
     principal::{Permission, Principal},
-    problem::{Envelope, Problem},
+    problem::{Problem, Refusals},
     request::RequestInfo,
 };
 
@@ -26,11 +26,7 @@ use crate::{
     ),
     responses(
         (status = 200, description = "A part of the history", body = History),
-        (status = 400, description = "`bad_request`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -79,11 +75,7 @@ pub(super) struct DiffQuery {
     ),
     responses(
         (status = 200, description = "What differs, and whom it moves", body = Difference),
-        (status = 400, description = "`bad_request`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace or version", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -106,12 +98,13 @@ pub(super) async fn diff(
 type Archived = (u64, bytes::Bytes);
 
 async fn stored(app: &App, tenant: &str, namespace: &str, name: &str) -> Result<Archived, Problem> {
-    let number = match name {
-        "latest" => None,
-        digits => Some(digits.parse().map_err(|_| {
-            Problem::bad_request("`from` and `to` have to be version numbers, or `latest`")
-        })?),
-    };
+    let number =
+        match name {
+            "latest" => None,
+            digits => Some(digits.parse().map_err(|_| {
+                Problem::bad_request("`from` and `to` have to be version numbers, or `latest`")
+            })?),
+        };
     let record = app
         .store()
         .version(tenant, namespace, number)
@@ -124,7 +117,12 @@ async fn stored(app: &App, tenant: &str, namespace: &str, name: &str) -> Result<
     Ok((record.version, archive))
 }
 
-fn compared(namespace: &str, from: Archived, to: Archived, request_id: String) -> Result<Difference, Problem> {
+fn compared(
+    namespace: &str,
+    from: Archived,
+    to: Archived,
+    request_id: String,
+) -> Result<Difference, Problem> {
     let diff = Diff::between(&manifest(namespace, &from.1)?, &manifest(namespace, &to.1)?);
     let changes = diff.changes().iter().map(|change| Change {
         kind: change.kind.as_str(),

@@ -14,7 +14,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub(super) use self::conditional::none_match;
 use crate::app::App;
 
-pub(super) fn router() -> OpenApiRouter<App> {
+pub(super) fn routes() -> OpenApiRouter<App> {
     let forms = OpenApiRouter::new()
         .routes(routes!(download::current, write::put))
         .routes(routes!(write::lint))

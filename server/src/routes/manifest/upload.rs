@@ -27,7 +27,9 @@ pub(super) async fn archive(request: Request, app: &App) -> Result<Bytes, Proble
         let name = field.name().unwrap_or_default();
         if name != FIELD {
             let shown: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
-            return Err(Problem::bad_request(format!("the form has a field `{shown}`; it takes `{FIELD}` only")));
+            return Err(Problem::bad_request(format!(
+                "the form has a field `{shown}`; it takes `{FIELD}` only"
+            )));
         }
         if archive.is_some() {
             return Err(Problem::bad_request(format!("the form has two fields `{FIELD}`; send one archive")));

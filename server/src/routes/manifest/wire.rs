@@ -10,43 +10,40 @@ use crate::model::VersionRecord;
 
 /// Everything lint found.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Lint {
+pub(crate) struct Lint {
     /// What the manifest is refused for.
-    pub errors: Vec<Diagnostic>,
+    pub(crate) errors: Vec<Diagnostic>,
     /// What is probably not meant.
-    pub warnings: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
     /// What could be better documented.
-    pub infos: Vec<Diagnostic>,
+    pub(crate) infos: Vec<Diagnostic>,
 }
 
 /// One finding of lint.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Diagnostic {
+pub(crate) struct Diagnostic {
     /// The stable code.
     #[schema(example = "E004")]
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// `error`, `warning` or `info`.
     #[schema(example = "error")]
-    pub severity: &'static str,
+    pub(crate) severity: &'static str,
     /// The file, relative to the namespace's root; empty for the namespace as a whole.
     #[schema(example = "flags/new-checkout.toml")]
-    pub file: String,
+    pub(crate) file: String,
     /// 1-based; 1 where the file as a whole is meant.
-    pub line: usize,
+    pub(crate) line: usize,
     /// 1-based, counted in characters.
-    pub column: usize,
+    pub(crate) column: usize,
     /// What is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// The next step, where one is known.
-    pub help: Option<String>,
+    pub(crate) help: Option<String>,
 }
 
 impl Lint {
     /// Takes over a report.
-    #[must_use]
-    pub fn of(report: &LintReport) -> Self {
+    pub(crate) fn of(report: &LintReport) -> Self {
         Self {
             errors: report.errors().map(Diagnostic::of).collect(),
             warnings: report.warnings().map(Diagnostic::of).collect(),
@@ -55,8 +52,7 @@ impl Lint {
     }
 
     /// Returns the object as a detail of a refusal.
-    #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         // Text and numbers only, which always have a JSON form.
         serde_json::to_value(self).unwrap_or_default()
     }
@@ -78,72 +74,68 @@ impl Diagnostic {
 
 /// The version that an upload or a rollback made current.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// The current version: a new one, or the one before where the content is equal.
     #[schema(example = 8)]
-    pub version: u64,
+    pub(crate) version: u64,
     /// When it was uploaded.
     #[schema(example = "2026-04-25T12:00:00Z")]
-    pub uploaded_at: String,
+    pub(crate) uploaded_at: String,
     /// How many flags it has.
-    pub flag_count: u64,
+    pub(crate) flag_count: u64,
     /// How many segments it has.
-    pub segment_count: u64,
+    pub(crate) segment_count: u64,
     /// What lint found; no errors.
-    pub lint: Lint,
+    pub(crate) lint: Lint,
     /// The request's id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 /// What lint found in an archive that was only shown.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Whether it would be accepted.
-    pub passed: bool,
+    pub(crate) passed: bool,
     /// How many flag files it has.
-    pub flag_count: u64,
+    pub(crate) flag_count: u64,
     /// How many segment files it has.
-    pub segment_count: u64,
+    pub(crate) segment_count: u64,
     /// What lint found.
-    pub lint: Lint,
+    pub(crate) lint: Lint,
     /// The request's id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 /// A part of the history.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct History {
+pub(crate) struct History {
     /// Versions, newest first.
-    pub versions: Vec<Version>,
+    pub(crate) versions: Vec<Version>,
     /// What to send as `cursor` for the next part; null at the end.
-    pub next_cursor: Option<String>,
+    pub(crate) next_cursor: Option<String>,
     /// The request's id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 /// What is known of one version.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Version {
+pub(crate) struct Version {
     /// 1 for the first.
     #[schema(example = 8)]
-    pub version: u64,
+    pub(crate) version: u64,
     /// When it was uploaded.
     #[schema(example = "2026-04-25T12:00:00Z")]
-    pub uploaded_at: String,
+    pub(crate) uploaded_at: String,
     /// The id of the principal that uploaded it.
-    pub uploaded_by: String,
+    pub(crate) uploaded_by: String,
     /// How many flags it has.
-    pub flag_count: u64,
+    pub(crate) flag_count: u64,
     /// How many segments it has.
-    pub segment_count: u64,
+    pub(crate) segment_count: u64,
     /// Lower-case hex SHA-256 of the archive.
-    pub sha256: String,
+    pub(crate) sha256: String,
     /// Bytes of the archive.
-    pub size: u64,
+    pub(crate) size: u64,
 }
 
 impl Version {
@@ -163,47 +155,44 @@ impl Version {
 /// Which version to go back to.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[non_exhaustive]
-pub struct Rollback {
+pub(crate) struct Rollback {
     /// The version whose content becomes current again, as a new version.
     #[schema(minimum = 1)]
-    pub version: u64,
+    pub(crate) version: u64,
     /// The version that must be current for that; any, if left out.
-    pub if_version: Option<u64>,
+    pub(crate) if_version: Option<u64>,
 }
 
 /// What differs between two versions.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Difference {
+pub(crate) struct Difference {
     /// The older version, as asked for.
-    pub from: u64,
+    pub(crate) from: u64,
     /// The newer version, as asked for.
-    pub to: u64,
+    pub(crate) to: u64,
     /// Changes in words, in order.
-    pub changes: Vec<Change>,
+    pub(crate) changes: Vec<Change>,
     /// For each flag and environment that some entity gets another value in, how many do.
     #[schema(value_type = Vec<Object>)]
-    pub moves: serde_json::Value,
+    pub(crate) moves: serde_json::Value,
     /// The largest share that moves anywhere; null where it could not be told exactly.
     #[schema(value_type = Option<Object>)]
-    pub max_moved: serde_json::Value,
+    pub(crate) max_moved: serde_json::Value,
     /// The request's id.
-    pub request_id: String,
+    pub(crate) request_id: String,
 }
 
 /// One thing that differs.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-#[non_exhaustive]
-pub struct Change {
+pub(crate) struct Change {
     /// `added`, `changed` or `removed`.
     #[schema(example = "changed")]
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// What it is about.
     #[schema(example = "segment `first`")]
-    pub subject: String,
+    pub(crate) subject: String,
     /// What differs, in words; empty where the subject says all.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 /// Writes a time to the second.

@@ -21,9 +21,9 @@ use crate::{
     audit::Write,
     extract::{self, Path},
     heads::Head,
-    model::{NewVersion, Stored},
+    model::Stored,
     principal::{Permission, Principal},
-    problem::{Envelope, Problem},
+    problem::{Envelope, Problem, Refusals},
     request::RequestInfo,
 };
 
@@ -52,15 +52,9 @@ pub(super) struct Form {
     request_body(content = Form, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "The current version: a new one, or the one before where the content is equal", body = Accepted),
-        (status = 400, description = "`bad_request`: the form, the archive, the slug in it, or `If-Version`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace", body = Envelope),
+        Refusals,
         (status = 409, description = "`version_conflict`, with `details.current_version`", body = Envelope),
-        (status = 413, description = "`payload_too_large`: the archive, or what it unpacks to", body = Envelope),
         (status = 422, description = "`manifest_lint_failed` or `schema_version_mismatch`, with `details.lint`", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
-        (status = 503, description = "`unavailable`: too many uploads at once, or no database", body = Envelope),
     ),
     security(("bearer" = [])),
 )]
@@ -97,15 +91,9 @@ pub(super) async fn put(
     request_body = Rollback,
     responses(
         (status = 200, description = "The current version: a new one, or the one before where the content is equal", body = Accepted),
-        (status = 400, description = "`bad_request`", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace or version", body = Envelope),
+        Refusals,
         (status = 409, description = "`version_conflict`, with `details.current_version`", body = Envelope),
-        (status = 413, description = "`payload_too_large`", body = Envelope),
         (status = 422, description = "`manifest_lint_failed`: lint has become stricter since", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
-        (status = 503, description = "`unavailable`: too many uploads at once, or no database", body = Envelope),
     ),
     security(("bearer" = [])),
 )]
@@ -146,13 +134,7 @@ pub(super) async fn rollback(
     request_body(content = Form, content_type = "multipart/form-data"),
     responses(
         (status = 200, description = "What lint found, and whether the archive would be accepted", body = Checked),
-        (status = 400, description = "`bad_request`: the form, the archive, or the slug in it", body = Envelope),
-        (status = 401, description = "`unauthenticated`", body = Envelope),
-        (status = 403, description = "`forbidden`", body = Envelope),
-        (status = 404, description = "`not_found`: no such namespace", body = Envelope),
-        (status = 413, description = "`payload_too_large`: the archive, or what it unpacks to", body = Envelope),
-        (status = 429, description = "`rate_limited`", body = Envelope),
-        (status = 503, description = "`unavailable`: too many uploads at once, or no database", body = Envelope),
+        Refusals,
     ),
     security(("bearer" = [])),
 )]
@@ -213,21 +195,15 @@ async fn store(
     if_version: Option<u64>,
     info: &RequestInfo,
 ) -> Result<Accepted, Problem> {
-    let new = NewVersion {
-        archive: candidate.archive.clone(),
-        sha256: candidate.sha256,
-        fingerprint: candidate.fingerprint,
-        flag_count: candidate.manifest.flags.len() as u64,
-        segment_count: candidate.manifest.segments.len() as u64,
-        uploaded_by: principal.token().id.clone(),
-        if_version,
-    };
+    let mut new = candidate.new;
+    new.uploaded_by.clone_from(&principal.token().id);
+    new.if_version = if_version;
     let record = match app.store().put_version(tenant, namespace, &new, app.clock().wall()).await? {
         Stored::Accepted(record) => {
             let (tree, manifest) = (candidate.tree, candidate.manifest);
             let accepted = record.clone();
             // Compiled beside the event loop as well. It is durable already, so whoever asks meanwhile reads it.
-            let head = app.work().run(move || Head::assemble(accepted, candidate.archive, tree, manifest)).await;
+            let head = app.work().run(move || Head::assemble(accepted, new.archive, tree, manifest)).await;
             match head {
                 Ok(head) => app.heads().publish(tenant, namespace, &Arc::new(head)),
                 Err(_) => app.heads().expect(tenant, namespace, record.version),
