@@ -33,6 +33,7 @@ pub mod live;
 pub mod manifest;
 pub mod registry;
 pub mod sources;
+pub mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod traits;
@@ -52,8 +53,8 @@ pub use crate::{
         VariantKey,
     },
     flags::{
-        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
-        lint_dir,
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, NamespaceBuilder,
+        RefreshHandle, lint_dir,
     },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
