@@ -71,7 +71,9 @@ impl Splits {
             return "DISABLED";
         }
         match matched {
-            RuleMatched::Rule(index) if block.rules.get(*index).is_some_and(Vec::is_empty) => "TARGETING_MATCH",
+            RuleMatched::Rule(index) if block.rules.get(*index).is_some_and(Vec::is_empty) => {
+                "TARGETING_MATCH"
+            }
             RuleMatched::Rule(_) => "SPLIT",
             _ if block.rules.iter().any(|ids| !ids.is_empty()) => "SPLIT",
             _ => "UNKNOWN",

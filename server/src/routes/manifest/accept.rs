@@ -133,7 +133,7 @@ mod tests {
                         [flag.environments._]\nvariant = \"off\"\n";
 
     fn packed(files: &[(&str, &str)]) -> Vec<u8> {
-        let tree: Tree = files.iter().copied().collect();
+        let tree: Tree = files.iter().map(|(path, text)| (*path, (*text).to_owned())).collect();
         archive::pack(&tree).unwrap()
     }
 

@@ -60,7 +60,8 @@ pub(super) async fn authenticate(parts: &mut Parts, app: &App, place: &Place) ->
             parts.headers.insert(header::AUTHORIZATION, bearer);
         }
     }
-    let principal = <Principal as axum::extract::FromRequestParts<App>>::from_request_parts(parts, app).await?;
+    let principal =
+        <Principal as axum::extract::FromRequestParts<App>>::from_request_parts(parts, app).await?;
     let token = principal.token();
     let tenant = bound("tenant", token.tenant.as_deref(), place.tenant.as_deref())?.to_owned();
     let namespace = bound("namespace", token.namespace.as_deref(), place.namespace.as_deref())?.to_owned();
