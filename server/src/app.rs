@@ -24,6 +24,7 @@ use crate::{
     request::{Ids, RequestInfo},
     store::{Notice, Store},
     tokens::{Cached, TokenCache},
+    work::Work,
 };
 
 /// The state of a running server; clones share it.
@@ -44,6 +45,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     metrics_token: Option<Secret>,
     ids: Ids,
+    work: Work,
     draining: watch::Sender<bool>,
     document: OnceLock<Bytes>,
 }
@@ -100,6 +102,7 @@ impl App {
                 metrics,
                 metrics_token,
                 ids: Ids::new(),
+                work: Work::new(),
                 draining: watch::channel(false).0,
                 document: OnceLock::new(),
             }),
@@ -134,6 +137,12 @@ impl App {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Returns where work is done that takes long.
+    #[must_use]
+    pub fn work(&self) -> &Work {
+        &self.inner.work
     }
 
     /// Returns the limits.

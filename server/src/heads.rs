@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -19,7 +19,7 @@ use leverframe::{
 };
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::{model::VersionRecord, store::Store};
+use crate::{model::VersionRecord, splits::Splits, store::Store};
 
 /// One version of a namespace, ready to be evaluated.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Head {
     pub meta: NamespaceMeta,
     /// The flags, compiled.
     pub program: Program,
+    /// Told when first asked for.
+    splits: OnceLock<Splits>,
     weight: usize,
 }
 
@@ -96,7 +98,23 @@ impl Head {
         });
         let weight = archive.len() + files.sum::<usize>();
         let program = Program::compile(&manifest);
-        Self { record, archive, tree, meta: manifest.clone().into(), manifest, program, weight }
+        Self {
+            record,
+            archive,
+            tree,
+            meta: manifest.clone().into(),
+            manifest,
+            program,
+            splits: OnceLock::new(),
+            weight,
+        }
+    }
+}
+
+impl Head {
+    /// Returns what is split by an entity's id.
+    pub(crate) fn splits(&self) -> &Splits {
+        self.splits.get_or_init(|| Splits::of(&self.manifest))
     }
 }
 
@@ -184,6 +202,13 @@ impl Heads {
         drop(slot);
         self.make_room();
         read
+    }
+
+    /// Returns the current manifest if it is at hand, without a store access; `None` says nothing of whether there is
+    /// one.
+    #[must_use]
+    pub fn at_hand(&self, tenant: &str, namespace: &str) -> Option<Arc<Head>> {
+        self.held(tenant, namespace)?.fresh()
     }
 
     async fn read(

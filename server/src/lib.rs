@@ -15,7 +15,9 @@ pub mod request;
 mod routes;
 mod serve;
 mod shelf;
+mod splits;
 pub mod store;
 mod tokens;
+pub mod work;
 
 pub use serve::{Running, ServeOptions, Server, TlsFiles};
