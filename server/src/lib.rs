@@ -1,12 +1,15 @@
 //! The Leverframe server: namespaces, versions, events and evaluation over HTTP.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
+mod checked;
 pub mod extract;
 mod frame;
 pub mod heads;
 pub mod limit;
 pub mod metrics;
+mod mint;
 pub mod model;
 pub mod principal;
 pub mod problem;
