@@ -12,8 +12,11 @@ use crate::{app::App, frame, problem::Problem};
 mod admins;
 mod audit;
 mod document;
+mod evaluate;
 mod health;
+mod manifest;
 mod namespaces;
+mod ofrep;
 mod tenants;
 mod tokens;
 
@@ -24,7 +27,10 @@ const BODY: usize = 256 * 1_024;
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(document::routes())
+        .merge(evaluate::routes())
         .merge(health::routes())
+        .merge(manifest::routes())
+        .merge(ofrep::routes())
         .merge(tenants::routes())
         .merge(namespaces::routes())
         .merge(admins::routes())
