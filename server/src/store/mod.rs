@@ -5,6 +5,7 @@ mod copy;
 mod cursor;
 pub mod engine;
 pub mod migration;
+pub mod postgres;
 pub mod records;
 pub mod sqlite;
 mod tables;
@@ -18,7 +19,7 @@ use bytes::Bytes;
 use leverframe::{Result, Secret, traits::Clock};
 use tokio::sync::broadcast;
 
-pub use self::sqlite::SqliteStore;
+pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 
 use crate::model::{
     AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
@@ -151,9 +152,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// fails with.
 pub async fn open(data: &Path, database: Option<&Secret>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Ok(match database {
-        Some(_url) => {
-            return Err(leverframe::Error::new(leverframe::ErrorKind::Unsupported, "open a database"));
-        }
+        Some(url) => Arc::new(PostgresStore::connect(url, clock).await?),
         None => Arc::new(SqliteStore::open(data, clock).await?),
     })
 }
