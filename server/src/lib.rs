@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod events;
 pub mod extract;
 mod frame;
 pub mod heads;
@@ -13,7 +14,10 @@ pub mod problem;
 pub mod request;
 mod routes;
 mod serve;
+mod shelf;
+mod splits;
 pub mod store;
 mod tokens;
+pub mod work;
 
 pub use serve::{Running, ServeOptions, Server, TlsFiles};

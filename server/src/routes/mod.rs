@@ -9,8 +9,13 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{app::App, frame, problem::Problem};
 
 mod checked;
+mod closure;
 mod document;
+mod evaluate;
+mod events;
 mod health;
+mod manifest;
+mod ofrep;
 mod tenants;
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
@@ -20,7 +25,12 @@ const BODY: usize = 256 * 1_024;
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(document::routes())
+        .merge(evaluate::routes())
         .merge(health::routes())
+        .merge(events::routes())
+        .merge(closure::routes())
+        .merge(manifest::routes())
+        .merge(ofrep::routes())
         .merge(tenants::routes())
         .split_for_parts();
     // A document that cannot be written would be a mistake in the attributes, which a test would see as no document.

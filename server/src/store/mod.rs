@@ -4,6 +4,7 @@ mod changes;
 mod copy;
 mod cursor;
 pub mod engine;
+mod keys;
 pub mod migration;
 pub mod postgres;
 pub mod records;
@@ -21,9 +22,12 @@ use tokio::sync::broadcast;
 
 pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 
-use crate::model::{
-    AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
-    TokenType, VersionRecord,
+use crate::{
+    events::SigningKey,
+    model::{
+        AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
+        TokenType, VersionRecord,
+    },
 };
 
 /// What changed in the store, by whichever process.
@@ -132,6 +136,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Returns a receiver of what changes from now on, by whichever process. A change is told within moments; one
     /// whose notice was lost, within five seconds.
     fn notices(&self) -> broadcast::Receiver<Notice>;
+
+    /// Returns the key that snapshot URLs are signed with, made when it is first asked for: one for all processes that
+    /// share the store. An embedded store keeps it in its data directory ([`SigningKey::in_directory`]), a shared one
+    /// in itself.
+    async fn signing_key(&self) -> Result<SigningKey>;
 
     /// Returns whether the store answers now.
     async fn ping(&self) -> Result<()>;

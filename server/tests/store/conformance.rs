@@ -54,6 +54,7 @@ on_every_engine!(
     many_open_an_empty_place_at_once,
     a_closed_store_refuses,
     a_thousand_namespaces_open_within_a_second,
+    the_signing_key_is_one_for_all_who_open_the_store_now_and_later,
 );
 
 async fn a_tenant_comes_back_as_it_was_and_counts_its_namespaces(place: Place) {
@@ -452,4 +453,18 @@ async fn a_thousand_namespaces_open_within_a_second(place: Place) {
     let took = leverframe::traits::Clock::now(&watch) - begun;
     assert_eq!(found, 1000);
     assert!(took < Duration::from_secs(1), "{took:?}");
+}
+
+async fn the_signing_key_is_one_for_all_who_open_the_store_now_and_later(place: Place) {
+    let stores = [place.open().await, place.open().await];
+
+    let (first, second) = tokio::join!(stores[0].signing_key(), stores[1].signing_key());
+    for store in &stores {
+        store.close().await;
+    }
+    let later = place.open().await.signing_key().await.unwrap();
+
+    assert_eq!(first.unwrap(), later);
+    assert_eq!(second.unwrap(), later);
+    assert_ne!(later.expose(), &[0; 32]);
 }
