@@ -11,8 +11,10 @@ use crate::{app::App, frame, problem::Problem};
 
 mod admins;
 mod audit;
+mod closure;
 mod document;
 mod evaluate;
+mod events;
 mod health;
 mod manifest;
 mod namespaces;
@@ -29,6 +31,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(document::routes())
         .merge(evaluate::routes())
         .merge(health::routes())
+        .merge(events::routes())
+        .merge(closure::routes())
         .merge(manifest::routes())
         .merge(ofrep::routes())
         .merge(tenants::routes())
