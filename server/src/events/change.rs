@@ -251,7 +251,9 @@ mod tests {
             };
             files.push((
                 format!("segments/s{number}.toml"),
-                format!("schema_version = \"0.1\"\n[segment]\ndescription = \"{text}\"\npredicate = {predicate}\n"),
+                format!(
+                    "schema_version = \"0.1\"\n[segment]\ndescription = \"{text}\"\npredicate = {predicate}\n"
+                ),
             ));
         }
         files.into_iter().collect()
@@ -259,8 +261,16 @@ mod tests {
 
     fn head(version: u64, tree: Tree) -> Head {
         let manifest = lint_tree(&tree, &LintOptions::new().with_slug("shop")).manifest.unwrap();
-        let mut record = VersionRecord::default();
-        record.version = version;
+        let record = VersionRecord {
+            version,
+            uploaded_at: SystemTime::UNIX_EPOCH,
+            uploaded_by: String::new(),
+            flag_count: 0,
+            segment_count: 0,
+            sha256: String::new(),
+            fingerprint: String::new(),
+            size: 0,
+        };
         Head::assemble(record, Bytes::new(), tree, manifest)
     }
 
@@ -339,7 +349,13 @@ mod tests {
         let after: Tree = [("flags/a.toml", &b"\xff"[..])].into_iter().collect();
         let point = |hash: &str| {
             let (snapshot, resync) = Default::default();
-            Arc::new(Point { place: place(FlagFilter::All), version: 1, hash: hash.to_owned(), snapshot, resync })
+            Arc::new(Point {
+                place: place(FlagFilter::All),
+                version: 1,
+                hash: hash.to_owned(),
+                snapshot,
+                resync,
+            })
         };
         let state = State { point: point("1"), files: Arc::new(before) };
 

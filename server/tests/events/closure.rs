@@ -2,12 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use leverframe::{
-    document::Tree,
-    flags::events::FlagFilter,
-    manifest::archive,
-    testing::ManualClock,
-};
+use leverframe::{document::Tree, flags::events::FlagFilter, manifest::archive, testing::ManualClock};
 use leverframe_server::model::TokenType;
 use reqwest::Method;
 
@@ -61,9 +56,15 @@ async fn past_versions_are_there_and_versions_that_are_not_are_not() {
     stage.upload("payments", &second).await;
 
     let all = FlagFilter::All;
-    assert_eq!(fetched(&stage, &format!("{PATH}?version=1"), &stage.token).await.0, closure_of("payments", &first, &all).0);
+    assert_eq!(
+        fetched(&stage, &format!("{PATH}?version=1"), &stage.token).await.0,
+        closure_of("payments", &first, &all).0
+    );
     assert_eq!(fetched(&stage, PATH, &stage.token).await.0, closure_of("payments", &second, &all).0);
-    assert_eq!(fetched(&stage, &format!("{PATH}?flags=ship&version=1"), &stage.token).await.0.iter().count(), 2);
+    assert_eq!(
+        fetched(&stage, &format!("{PATH}?flags=ship&version=1"), &stage.token).await.0.iter().count(),
+        2
+    );
     for (query, status) in [
         ("?version=3", 404),
         ("?version=0", 400),
@@ -133,7 +134,10 @@ async fn a_signature_covers_every_part_of_a_url_and_ends_after_five_minutes() {
     assert_eq!(stage.server.get(&url, "").await.status, 200);
     let (path, query) = url.split_once('?').unwrap();
     let parts: Vec<(&str, &str)> = query.split('&').map(|part| part.split_once('=').unwrap()).collect();
-    assert_eq!(parts.iter().map(|(key, _)| *key).collect::<HashSet<_>>(), HashSet::from(["exp", "flags", "sig", "version"]));
+    assert_eq!(
+        parts.iter().map(|(key, _)| *key).collect::<HashSet<_>>(),
+        HashSet::from(["exp", "flags", "sig", "version"])
+    );
     let get = |name: &str| parts.iter().find(|(key, _)| *key == name).unwrap().1;
 
     let mut reversed = parts.clone();
@@ -168,7 +172,11 @@ async fn a_signature_covers_every_part_of_a_url_and_ends_after_five_minutes() {
         // A token that could read it does not help a signature that is wrong.
         for token in ["", stage.token.as_str()] {
             let answer = stage.server.get(&tampered, token).await;
-            assert_eq!((answer.status.as_u16(), answer.code().as_str()), (401, "closure_token_invalid"), "{tampered}");
+            assert_eq!(
+                (answer.status.as_u16(), answer.code().as_str()),
+                (401, "closure_token_invalid"),
+                "{tampered}"
+            );
         }
     }
     let posted = stage.server.send(stage.server.request(Method::HEAD, &url, "")).await;

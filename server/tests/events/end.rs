@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use leverframe::testing::ManualClock;
-use leverframe_server::{model::TokenType, store::Store};
+use leverframe_server::model::TokenType;
 
 use crate::{
     stage::{Stage, soon, start, until},
@@ -15,7 +15,8 @@ async fn revoking_a_token_ends_its_streams_at_once_and_no_others() {
     let stage = Stage::new().await;
     stage.upload("payments", &start("payments")).await;
     let (record, token) = stage.server.mint(TokenType::NamespaceRead, "acme/payments").await;
-    let mut revoked = [stage.read_as("ns=payments", &token).await, stage.read_as("ns=payments:pay", &token).await];
+    let mut revoked =
+        [stage.read_as("ns=payments", &token).await, stage.read_as("ns=payments:pay", &token).await];
     let mut other = stage.read("ns=payments").await;
     for reader in revoked.iter_mut().chain([&mut other]) {
         reader.event().await;
@@ -28,7 +29,12 @@ async fn revoking_a_token_ends_its_streams_at_once_and_no_others() {
         assert_eq!(reader.end().await, 0);
     }
     assert_eq!(stage.try_read("ns=payments", &token).await.status, 401);
-    stage.upload("payments", &crate::stage::with(&start("payments"), "flags/x.toml", crate::stage::flag("x", &[]))).await;
+    stage
+        .upload(
+            "payments",
+            &crate::stage::with(&start("payments"), "flags/x.toml", crate::stage::flag("x", &[])),
+        )
+        .await;
     assert_eq!(other.event().await.version().version, 2);
     until(|| stage.server.running.app().hub().open_streams() == 1).await;
 }

@@ -7,10 +7,13 @@ mod closure;
 mod connected;
 mod end;
 mod heartbeat;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod replicas;
 mod slow;
 mod sse;
 mod stage;
 mod stream;
-mod watch;
 #[path = "../support/mod.rs"]
 mod support;
+mod watch;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use leverframe::flags::events::{Delivery, FlagFilter};
+use leverframe::flags::events::FlagFilter;
 
 use crate::{
     sse::Request,
@@ -26,7 +26,8 @@ async fn a_reader_that_never_reads_is_told_to_fetch_everything_and_costs_the_oth
         .await;
     let mut others = Vec::new();
     for _ in 0..4 {
-        let (_, token) = stage.server.mint(leverframe_server::model::TokenType::NamespaceRead, "acme/payments").await;
+        let (_, token) =
+            stage.server.mint(leverframe_server::model::TokenType::NamespaceRead, "acme/payments").await;
         for _ in 0..12 {
             let mut reader = stage.read_as("ns=payments", &token).await;
             reader.event().await;
@@ -45,8 +46,9 @@ async fn a_reader_that_never_reads_is_told_to_fetch_everything_and_costs_the_oth
         #[expect(clippy::disallowed_methods, reason = "measures a real delivery")]
         let uploaded = Instant::now();
         for reader in &mut others {
-            let event = reader.event().await.version();
-            assert_eq!((event.version, event.delivery), (version, Delivery::Inline));
+            let block = reader.event().await;
+            assert_eq!(block.id, Some(version.to_string()));
+            assert!(block.data.unwrap().contains("\"delivery\":\"inline\""));
         }
         longest = longest.max(uploaded.elapsed());
         let of_slow = hub.readers("acme", "payments", None, 1).remove(0);

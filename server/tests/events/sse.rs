@@ -45,7 +45,8 @@ impl Request {
         let Self { path, headers, .. } = self;
         let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{headers}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut reader = Reader { stream, raw: Vec::new(), text: Vec::new(), status: 0, head: String::new() };
+        let mut reader =
+            Reader { stream, raw: Vec::new(), text: Vec::new(), searched: 0, status: 0, head: String::new() };
         soon(reader.read_head()).await;
         reader
     }
@@ -58,6 +59,8 @@ pub(crate) struct Reader {
     raw: Vec<u8>,
     /// Out of its chunks.
     text: Vec<u8>,
+    /// As far as `text` was searched.
+    searched: usize,
     pub(crate) status: u16,
     pub(crate) head: String,
 }
@@ -86,7 +89,11 @@ impl Block {
 
 impl Reader {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().filter_map(|line| line.split_once(": ")).find(|(key, _)| *key == name).map(|(_, v)| v)
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .find(|(key, _)| *key == name)
+            .map(|(_, v)| v)
     }
 
     /// The whole body of an answer that is not a stream.
@@ -102,10 +109,13 @@ impl Reader {
     pub(crate) async fn block(&mut self) -> Option<Block> {
         soon(async {
             loop {
-                if let Some(end) = find(&self.text, b"\n\n") {
+                let from = self.searched.saturating_sub(1);
+                if let Some(end) = find(&self.text[from..], b"\n\n").map(|end| from + end) {
+                    self.searched = 0;
                     let lines = String::from_utf8(self.text.drain(..end + 2).collect()).unwrap();
                     return Some(parse(&lines));
                 }
+                self.searched = self.text.len();
                 if !self.chunk().await {
                     return None;
                 }
@@ -193,5 +203,12 @@ fn parse(lines: &str) -> Block {
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes.windows(what.len()).position(|window| window == what)
+    let mut from = 0;
+    while let Some(at) = bytes[from..].iter().position(|byte| *byte == what[0]) {
+        if bytes[from + at..].starts_with(what) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
 }

@@ -42,18 +42,21 @@ pub(crate) fn namespace(slug: &str) -> String {
 
 /// The files of a namespace.
 pub(crate) fn tree<'a>(slug: &str, files: impl IntoIterator<Item = (&'a str, String)>) -> Tree {
-    let mut tree: Tree = files.into_iter().map(|(path, text)| (path, text)).collect();
+    let mut tree: Tree = files.into_iter().collect();
     tree.insert("namespace.toml", leverframe::document::Entry::File(namespace(slug).into()));
     tree
 }
 
 /// Two flags, of which `pay` follows a segment.
 pub(crate) fn start(slug: &str) -> Tree {
-    tree(slug, [
-        ("flags/pay.toml", flag("pay", &["pro"])),
-        ("flags/ship.toml", flag("ship", &[])),
-        ("segments/pro.toml", segment("pro", None)),
-    ])
+    tree(
+        slug,
+        [
+            ("flags/pay.toml", flag("pay", &["pro"])),
+            ("flags/ship.toml", flag("ship", &[])),
+            ("segments/pro.toml", segment("pro", None)),
+        ],
+    )
 }
 
 /// The same with a file replaced or added.
@@ -95,7 +98,9 @@ impl Stage {
     }
 
     pub(crate) async fn try_upload(&self, slug: &str, tree: &Tree) -> Answer {
-        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\r\n".to_vec();
+        let mut body =
+            b"--b\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\r\n"
+                .to_vec();
         body.extend(archive::pack(tree).unwrap());
         body.extend_from_slice(b"\r\n--b--\r\n");
         let path = format!("/api/v1/tenants/acme/namespaces/{slug}/manifest");

@@ -117,14 +117,23 @@ async fn several_namespaces_share_a_stream_and_each_id_is_the_whole_position() {
     let mut reader = stage.read("ns=search&ns=payments:pay").await;
 
     let block = reader.event().await;
-    assert_eq!((block.id.as_deref(), block.version().namespace.as_str()), (Some("payments=1,search=0"), "payments"));
+    assert_eq!(
+        (block.id.as_deref(), block.version().namespace.as_str()),
+        (Some("payments=1,search=0"), "payments")
+    );
     stage.upload("search", &start("search")).await;
     let block = reader.event().await;
-    assert_eq!((block.id.as_deref(), block.version().namespace.as_str()), (Some("payments=1,search=1"), "search"));
+    assert_eq!(
+        (block.id.as_deref(), block.version().namespace.as_str()),
+        (Some("payments=1,search=1"), "search")
+    );
     assert_eq!(block.version().delivery, Delivery::Snapshot);
     stage.upload("search", &tree("search", [("flags/a.toml", flag("a", &[]))])).await;
     let block = reader.event().await;
-    assert_eq!((block.id.as_deref(), block.version().delivery), (Some("payments=1,search=2"), Delivery::Inline));
+    assert_eq!(
+        (block.id.as_deref(), block.version().delivery),
+        (Some("payments=1,search=2"), Delivery::Inline)
+    );
 }
 
 #[tokio::test]
@@ -171,7 +180,9 @@ async fn a_reader_never_sees_versions_go_back_during_a_burst() {
 
     let uploads = (2..30).map(|number: u64| {
         let (stage, first) = (&stage, &first);
-        async move { stage.upload("payments", &with(first, "flags/ship.toml", flag(&format!("{number}"), &[]))).await }
+        async move {
+            stage.upload("payments", &with(first, "flags/ship.toml", flag(&format!("{number}"), &[]))).await
+        }
     });
     let versions = futures_util::future::join_all(uploads).await;
 
