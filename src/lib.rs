@@ -18,7 +18,7 @@ mod auth;
 mod backoff;
 mod calendar;
 pub mod document;
-mod durable;
+pub mod durable;
 mod encoding;
 mod error;
 mod frame;
@@ -46,6 +46,7 @@ pub use crate::flags::{
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
+    backoff::Backoff,
     calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
