@@ -71,7 +71,9 @@ async fn bodies_must_be_json_and_say_so_and_be_short() {
         assert!(answer.text.contains("application/json"));
     }
     let json = Some("application/json; charset=utf-8");
-    for bad in ["", "{", "{\"slug\": 1}", "\u{feff}{}", "{\"slug\":\"a\",\"slug\":\"b\"}", &"[".repeat(100_000)] {
+    for bad in
+        ["", "{", "{\"slug\": 1}", "\u{feff}{}", "{\"slug\":\"a\",\"slug\":\"b\"}", &"[".repeat(100_000)]
+    {
         let answer = send(json, bad.into()).await;
         assert_eq!(answer.code(), "bad_request", "{:.20}", bad);
         assert!(answer.text.len() < 1_000);

@@ -23,7 +23,9 @@ async fn the_document_describes_every_answer_of_every_route() {
             assert_eq!(needs_token, responses.contains_key("401") && !path.starts_with("/metrics"), "{what}");
             for parameter in path.split('{').skip(1).filter_map(|part| part.split('}').next()) {
                 let documented = operation["parameters"].as_array().is_some_and(|parameters| {
-                    parameters.iter().any(|p| p["name"] == parameter && p["in"] == "path" && p["required"] == true)
+                    parameters
+                        .iter()
+                        .any(|p| p["name"] == parameter && p["in"] == "path" && p["required"] == true)
                 });
                 assert!(documented, "{what}: `{parameter}`");
             }

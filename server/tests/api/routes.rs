@@ -15,8 +15,20 @@ use crate::support::TestServer;
 /// The principals, in the order of the columns below. The first five are nobody; `admin2` is the admin of another
 /// tenant, `read2` reads and `write2` writes another namespace of the tenant, `client2` evaluates another environment.
 const PRINCIPALS: [&str; 14] = [
-    "none", "malformed", "unknown", "expired", "revoked", "admin2", "read2", "write2", "client2", "read", "write",
-    "client", "admin", "root",
+    "none",
+    "malformed",
+    "unknown",
+    "expired",
+    "revoked",
+    "admin2",
+    "read2",
+    "write2",
+    "client2",
+    "read",
+    "write",
+    "client",
+    "admin",
+    "root",
 ];
 
 /// What is sent.

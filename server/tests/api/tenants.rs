@@ -7,7 +7,8 @@ use crate::support::TestServer;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_is_answered_as_it_was_created() {
     let server = TestServer::start().await;
-    let body = json!({"slug": "globex", "login_mode": "sso", "sso_provider": "okta", "initial_admin_user_ids": []});
+    let body =
+        json!({"slug": "globex", "login_mode": "sso", "sso_provider": "okta", "initial_admin_user_ids": []});
 
     let answer = server.post("/api/v1/tenants", &server.root, &body).await;
 
@@ -61,7 +62,11 @@ async fn a_tenant_that_may_not_be_is_refused_with_what_is_wrong() {
     ] {
         let answer = server.post("/api/v1/tenants", &server.root, &body).await;
 
-        assert_eq!((answer.status, answer.code().as_str()), (StatusCode::BAD_REQUEST, "bad_request"), "{body}");
+        assert_eq!(
+            (answer.status, answer.code().as_str()),
+            (StatusCode::BAD_REQUEST, "bad_request"),
+            "{body}"
+        );
         let message = answer.json()["error"]["message"].as_str().unwrap().to_owned();
         assert!(message.contains(told), "{body}: {message}");
     }
@@ -91,7 +96,9 @@ async fn lists_refuse_limits_cursors_and_filters_that_make_no_sense() {
     let server = TestServer::start().await;
 
     for list in ["/api/v1/tenants", "/api/v1/namespaces", "/api/v1/tokens", "/api/v1/audit"] {
-        for query in ["limit=0", "limit=501", "limit=-1", "limit=x", "cursor=", "cursor=nonsense", "tenat=acme"] {
+        for query in
+            ["limit=0", "limit=501", "limit=-1", "limit=x", "cursor=", "cursor=nonsense", "tenat=acme"]
+        {
             let answer = server.get(&format!("{list}?{query}"), &server.root).await;
             assert_eq!(answer.code(), "bad_request", "{list}?{query}: {}", answer.text);
         }

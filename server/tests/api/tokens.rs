@@ -64,11 +64,17 @@ async fn an_admin_issues_tokens_of_its_own_tenant_only() {
         (json!({"type": "namespace_read", "tenant": "nobody", "namespace": "payments"}), "forbidden"),
         (json!({"type": "namespace_read", "namespace": "absent"}), "not_found"),
         (json!({"type": "namespace_read"}), "bad_request"),
-        (json!({"type": "namespace_read", "namespace": "payments", "environment": "production"}), "bad_request"),
+        (
+            json!({"type": "namespace_read", "namespace": "payments", "environment": "production"}),
+            "bad_request",
+        ),
         (json!({"type": "namespace_read", "namespace": "payments", "allowed_origins": ["*"]}), "bad_request"),
         (json!({"type": "namespace_client", "namespace": "payments"}), "bad_request"),
         (json!({"type": "namespace_read", "namespace": "payments", "expires_at": "tomorrow"}), "bad_request"),
-        (json!({"type": "namespace_read", "namespace": "payments", "expires_at": "2000-01-01T00:00:00Z"}), "bad_request"),
+        (
+            json!({"type": "namespace_read", "namespace": "payments", "expires_at": "2000-01-01T00:00:00Z"}),
+            "bad_request",
+        ),
         (json!({"type": "agent", "namespace": "payments"}), "bad_request"),
         (json!({"type": "namespace_read", "namespace": "payments", "scopes": []}), "bad_request"),
         (json!({}), "bad_request"),
@@ -192,7 +198,8 @@ async fn credentials_in_any_other_form_are_none() {
     ] {
         let answer = send(value.clone()).await;
         // White space at the end of a header's value is not part of it.
-        let expected = if value.ends_with(' ') && value.trim_end() == format!("Bearer {root}") { 200 } else { 401 };
+        let expected =
+            if value.ends_with(' ') && value.trim_end() == format!("Bearer {root}") { 200 } else { 401 };
         assert_eq!(answer.status.as_u16(), expected, "{value}");
         if expected == 401 {
             assert_eq!(answer.header("www-authenticate"), "Bearer");

@@ -50,7 +50,7 @@ fn with(hostile: Vec<u8>) -> Vec<u8> {
 async fn hostile_archives_are_refused_with_what_is_wrong() {
     let server = TestServer::start().await;
     let whole = packed(&files());
-    let bomb = gzip(&[entry("flags/a.toml", b'0', "", b"x"), vec![0; 60_000_000]].concat());
+    let bomb = gzip(&[entry("flags/a.toml", b'0', "", b"x"), vec![0; 100_000_000]].concat());
     let many: Vec<Vec<u8>> =
         (0..=limits::ALL_FILES).map(|n| entry(&format!("flags/f{n}.toml"), b'0', "", b"")).collect();
     let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![
@@ -63,7 +63,12 @@ async fn hostile_archives_are_refused_with_what_is_wrong() {
         ("odd character", with(entry("flags/a\nb.toml", b'0', "", b"x")), 400, "character"),
         ("bomb", bomb, 413, "50,000,000"),
         ("too many files", tar(&many), 413, "files"),
-        ("large file", with(entry("flags/b.toml", b'0', "", &vec![b'#'; limits::FILE + 1])), 413, "bytes in a file"),
+        (
+            "large file",
+            with(entry("flags/b.toml", b'0', "", &vec![b'#'; limits::FILE + 1])),
+            413,
+            "bytes in a file",
+        ),
         ("truncated", whole[..whole.len() / 2].to_vec(), 400, "truncated"),
         ("not gzip", b"PK\x03\x04 a zip".to_vec(), 400, "no gzip header"),
         ("not tar", gzip(&[b'x'; 700]), 400, "damaged"),

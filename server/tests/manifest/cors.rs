@@ -65,7 +65,13 @@ async fn allowed_origins_read_the_answer_and_others_are_refused() {
     assert_eq!((allowed.status.as_u16(), allowed.header("access-control-allow-origin")), (200, SHOP));
     assert!(allowed.header("access-control-expose-headers").contains("x-request-id"));
     assert_eq!((native.status.as_u16(), native.header("access-control-allow-origin")), (200, ""));
-    for origin in ["https://evil.example", "http://shop.example", "https://shop.example:8443", "null", "https://shop.example.evil"] {
+    for origin in [
+        "https://evil.example",
+        "http://shop.example",
+        "https://shop.example:8443",
+        "null",
+        "https://shop.example.evil",
+    ] {
         let refused = ask_from(&server, origin, &client, body.clone()).await;
         assert_eq!((refused.status.as_u16(), refused.code().as_str()), (403, "forbidden"), "{origin}");
     }

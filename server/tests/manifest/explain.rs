@@ -33,7 +33,10 @@ async fn a_mismatch_of_types_is_explained_as_one() {
     let json = server.post(&format!("{PAYMENTS}/explain"), &read, &body).await.json();
 
     assert_eq!(json["outcome"], json!(null));
-    assert_eq!(json["error"], json!({"code": "attr_type_mismatch", "attribute": "user.plan", "expected": "string", "actual": "int"}));
+    assert_eq!(
+        json["error"],
+        json!({"code": "attr_type_mismatch", "attribute": "user.plan", "expected": "string", "actual": "int"})
+    );
 }
 
 #[tokio::test]
@@ -53,5 +56,8 @@ async fn what_cannot_be_explained_is_refused() {
     let (_, client) = server.mint(TokenType::NamespaceClient, "acme/payments/production").await;
     let body = json!({"environment": "production", "flag": "checkout"});
     assert_eq!(server.post(&path, &client, &body).await.code(), "forbidden");
-    assert_eq!(server.post("/api/v1/tenants/acme/namespaces/search/explain", &server.root, &body).await.status, 404);
+    assert_eq!(
+        server.post("/api/v1/tenants/acme/namespaces/search/explain", &server.root, &body).await.status,
+        404
+    );
 }

@@ -17,7 +17,9 @@ async fn rollback(server: &TestServer, secret: &str, body: serde_json::Value) ->
 async fn versions_are_listed_newest_first_in_parts() {
     let (server, read) = TestServer::stocked().await;
     for n in 2..=5 {
-        server.push(&server.root, &files_with("flags/more.toml", &LIMITS.replace("10", &format!("{n}")))).await;
+        server
+            .push(&server.root, &files_with("flags/more.toml", &LIMITS.replace("10", &format!("{n}"))))
+            .await;
     }
 
     let mut seen = Vec::new();
@@ -34,7 +36,8 @@ async fn versions_are_listed_newest_first_in_parts() {
     }
 
     assert_eq!(seen, [5, 4, 3, 2, 1]);
-    let newest = &server.get(&format!("{PAYMENTS}/manifest/versions?limit=1"), &read).await.json()["versions"][0];
+    let newest =
+        &server.get(&format!("{PAYMENTS}/manifest/versions?limit=1"), &read).await.json()["versions"][0];
     let mut keys: Vec<&String> = newest.as_object().unwrap().keys().collect();
     keys.sort();
     assert_eq!(

@@ -25,7 +25,8 @@ async fn with_client() -> (TestServer, String) {
 async fn one_flag_is_evaluated_with_reason_and_variant() {
     let (server, client) = with_client().await;
 
-    let targeted = one(&server, &client, "checkout", json!({"targetingKey": "u1", "user": {"plan": "pro"}})).await;
+    let targeted =
+        one(&server, &client, "checkout", json!({"targetingKey": "u1", "user": {"plan": "pro"}})).await;
     let fixed = one(&server, &client, "limits", json!({"targetingKey": "u1"})).await;
     let split = one(&server, &client, "checkout", json!({"targetingKey": "u1"})).await;
 
@@ -47,11 +48,14 @@ async fn one_flag_is_evaluated_with_reason_and_variant() {
 #[tokio::test]
 async fn the_targeting_key_stands_for_entity_ids_that_are_absent() {
     let (server, client) = with_client().await;
-    let inside = (0..).map(|n| format!("u{n}")).find(|id| leverframe::eval::bucket(id, "tenth") < 1000).unwrap();
-    let outside = (0..).map(|n| format!("u{n}")).find(|id| leverframe::eval::bucket(id, "tenth") >= 1000).unwrap();
+    let inside =
+        (0..).map(|n| format!("u{n}")).find(|id| leverframe::eval::bucket(id, "tenth") < 1000).unwrap();
+    let outside =
+        (0..).map(|n| format!("u{n}")).find(|id| leverframe::eval::bucket(id, "tenth") >= 1000).unwrap();
 
     let filled = one(&server, &client, "checkout", json!({"targetingKey": inside})).await;
-    let named = one(&server, &client, "checkout", json!({"targetingKey": inside, "user": {"id": outside}})).await;
+    let named =
+        one(&server, &client, "checkout", json!({"targetingKey": inside, "user": {"id": outside}})).await;
     let flat = one(&server, &client, "checkout", json!({"targetingKey": outside, "user.id": inside})).await;
 
     assert_eq!(filled.json()["value"], true);
@@ -64,7 +68,8 @@ async fn failures_have_the_codes_of_the_protocol() {
     let (server, client) = with_client().await;
     let path = format!("{BULK}/checkout");
     let send = |body: &'static str| {
-        let request = server.request(Method::POST, &path, &client).header(header::CONTENT_TYPE, "application/json");
+        let request =
+            server.request(Method::POST, &path, &client).header(header::CONTENT_TYPE, "application/json");
         server.send(request.body(body))
     };
 
@@ -73,7 +78,7 @@ async fn failures_have_the_codes_of_the_protocol() {
         ("", "PARSE_ERROR"),
         (r#"{"context":{}"#, "PARSE_ERROR"),
         ("{}", "INVALID_CONTEXT"),
-        ("[]", "INVALID_CONTEXT"),
+        ("[]", "PARSE_ERROR"),
         (r#"{"context":[]}"#, "INVALID_CONTEXT"),
         (r#"{"context":{"targetingKey":7}}"#, "INVALID_CONTEXT"),
         (r#"{"context":{"targetingKey":"u1","tags":[1]}}"#, "INVALID_CONTEXT"),
@@ -83,13 +88,21 @@ async fn failures_have_the_codes_of_the_protocol() {
     ] {
         let answer = send(body).await;
         let json = answer.json();
-        assert_eq!((answer.status.as_u16(), &json["errorCode"]), (400, &json!(code)), "{body}: {}", answer.text);
+        assert_eq!(
+            (answer.status.as_u16(), &json["errorCode"]),
+            (400, &json!(code)),
+            "{body}: {}",
+            answer.text
+        );
         assert_eq!(json["key"], "checkout");
         assert!(json["errorDetails"].is_string());
     }
     let unknown = one(&server, &client, "nowhere", json!({"targetingKey": "u1"})).await;
     assert_eq!(unknown.status, 404);
-    assert_eq!((&unknown.json()["key"], &unknown.json()["errorCode"]), (&json!("nowhere"), &json!("FLAG_NOT_FOUND")));
+    assert_eq!(
+        (&unknown.json()["key"], &unknown.json()["errorCode"]),
+        (&json!("nowhere"), &json!("FLAG_NOT_FOUND"))
+    );
     let keyless = one(&server, &client, "limits", json!({})).await;
     assert_eq!(keyless.status, 200, "a flag that nobody is split by needs no key");
     assert_eq!(one(&server, "", "limits", json!({})).await.status, 401);
@@ -99,7 +112,8 @@ async fn failures_have_the_codes_of_the_protocol() {
 async fn all_flags_are_evaluated_at_once_with_their_own_failures() {
     let (server, client) = with_client().await;
 
-    let answer = server.post(BULK, &client, &json!({"context": {"targetingKey": "u1", "user": {"plan": 3}}})).await;
+    let answer =
+        server.post(BULK, &client, &json!({"context": {"targetingKey": "u1", "user": {"plan": 3}}})).await;
 
     assert_eq!(answer.status, 200, "{}", answer.text);
     let flags = answer.json()["flags"].as_array().unwrap().clone();
@@ -183,8 +197,14 @@ async fn a_request_that_follows_an_event_sees_what_the_event_told() {
     let body = json!({"context": {"targetingKey": "u1"}});
 
     for tag in ["v1", "%22v1%22", "v999", "nonsense"] {
-        let answer = server.post(&format!("{BULK}?flagConfigEtag={tag}&flagConfigLastModified=1771622898"), &client, &body).await;
-        assert_eq!((answer.status.as_u16(), answer.json()["metadata"]["version"].as_u64()), (200, Some(1)), "{tag}");
+        let answer = server
+            .post(&format!("{BULK}?flagConfigEtag={tag}&flagConfigLastModified=1771622898"), &client, &body)
+            .await;
+        assert_eq!(
+            (answer.status.as_u16(), answer.json()["metadata"]["version"].as_u64()),
+            (200, Some(1)),
+            "{tag}"
+        );
     }
 }
 

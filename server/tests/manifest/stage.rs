@@ -138,7 +138,10 @@ impl TestServer {
         (server, read)
     }
 
-    pub(crate) async fn bytes(&self, request: RequestBuilder) -> (reqwest::StatusCode, header::HeaderMap, Vec<u8>) {
+    pub(crate) async fn bytes(
+        &self,
+        request: RequestBuilder,
+    ) -> (reqwest::StatusCode, header::HeaderMap, Vec<u8>) {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         (status, headers, response.bytes().await.unwrap().to_vec())

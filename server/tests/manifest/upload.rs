@@ -77,7 +77,9 @@ async fn pull_then_push_is_idempotent_and_a_signature_stays() {
 async fn lint_errors_refuse_the_whole_and_leave_the_current_version() {
     let (server, read) = TestServer::stocked().await;
 
-    let answer = server.push(&server.root, &files_with("flags/checkout.toml", &CHECKOUT.replace("\"off\"", "\"of\""))).await;
+    let answer = server
+        .push(&server.root, &files_with("flags/checkout.toml", &CHECKOUT.replace("\"off\"", "\"of\"")))
+        .await;
 
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "manifest_lint_failed"));
     let lint = &answer.json()["error"]["details"]["lint"];
@@ -93,7 +95,8 @@ async fn lint_errors_refuse_the_whole_and_leave_the_current_version() {
 async fn another_major_of_the_schema_is_refused_as_such() {
     let server = TestServer::start().await;
 
-    let answer = server.push(&server.root, &files_with("flags/limits.toml", &LIMITS.replace("0.1", "1.0"))).await;
+    let answer =
+        server.push(&server.root, &files_with("flags/limits.toml", &LIMITS.replace("0.1", "1.0"))).await;
 
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "schema_version_mismatch"));
     let details = &answer.json()["error"]["details"];
@@ -110,7 +113,10 @@ async fn an_archive_of_another_namespace_is_refused_with_both_names() {
 
     assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "bad_request"));
     let error = &answer.json()["error"];
-    assert_eq!((&error["details"]["expected"], &error["details"]["found"]), (&"payments".into(), &"billing".into()));
+    assert_eq!(
+        (&error["details"]["expected"], &error["details"]["found"]),
+        (&"payments".into(), &"billing".into())
+    );
     assert!(error["message"].as_str().unwrap().contains("`billing`"));
 }
 
@@ -145,7 +151,8 @@ async fn if_version_is_held_against_the_current_one() {
 async fn a_malformed_if_version_is_refused_before_anything_is_read() {
     let server = TestServer::start().await;
     for value in ["", "one", "-1", "1.5", "99999999999999999999"] {
-        let request = server.upload(Method::PUT, &format!("{PAYMENTS}/manifest"), &server.root, &packed(&files()));
+        let request =
+            server.upload(Method::PUT, &format!("{PAYMENTS}/manifest"), &server.root, &packed(&files()));
         let answer = server.send(request.header("if-version", value)).await;
 
         assert_eq!((answer.status.as_u16(), answer.code().as_str()), (400, "bad_request"), "{value}");
@@ -156,11 +163,14 @@ async fn a_malformed_if_version_is_refused_before_anything_is_read() {
 #[tokio::test]
 async fn of_concurrent_pushes_with_one_if_version_exactly_one_wins() {
     let (server, _) = TestServer::stocked().await;
-    let archives: Vec<Vec<u8>> =
-        (0..8).map(|n| packed(&files_with("flags/raced.toml", &LIMITS.replace("10", &format!("{n}"))))).collect();
+    let archives: Vec<Vec<u8>> = (0..8)
+        .map(|n| packed(&files_with("flags/raced.toml", &LIMITS.replace("10", &format!("{n}")))))
+        .collect();
 
-    let answers =
-        futures_util::future::join_all(archives.iter().map(|a| server.push_archive(&server.root, a, Some(1)))).await;
+    let answers = futures_util::future::join_all(
+        archives.iter().map(|a| server.push_archive(&server.root, a, Some(1))),
+    )
+    .await;
 
     let won: Vec<_> = answers.iter().filter(|answer| answer.status == 200).collect();
     assert_eq!(won.len(), 1);
