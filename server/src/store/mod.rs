@@ -6,6 +6,7 @@ mod cursor;
 pub mod engine;
 mod keys;
 pub mod migration;
+pub mod postgres;
 pub mod records;
 pub mod sqlite;
 mod tables;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 use leverframe::{Result, Secret, traits::Clock};
 use tokio::sync::broadcast;
 
-pub use self::sqlite::SqliteStore;
+pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 
 use crate::{
     events::SigningKey,
@@ -160,9 +161,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// fails with.
 pub async fn open(data: &Path, database: Option<&Secret>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Ok(match database {
-        Some(_url) => {
-            return Err(leverframe::Error::new(leverframe::ErrorKind::Unsupported, "open a database"));
-        }
+        Some(url) => Arc::new(PostgresStore::connect(url, clock).await?),
         None => Arc::new(SqliteStore::open(data, clock).await?),
     })
 }

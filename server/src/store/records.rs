@@ -81,7 +81,6 @@ impl<E: Engine> Records<E> {
     }
 
     /// Keeps a task for as long as the store.
-    #[expect(dead_code, reason = "the embedded database has no connection to lose")]
     pub(super) fn with(mut self, task: Task) -> Self {
         self.tasks.push(task);
         self
