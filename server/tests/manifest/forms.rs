@@ -8,6 +8,9 @@ use crate::{
     support::{Answer, TestServer},
 };
 
+/// The name of a field, and its content.
+type Part<'a> = (&'a str, &'a [u8]);
+
 async fn put(server: &TestServer, content_type: &str, body: Vec<u8>) -> Answer {
     let request = server.request(Method::PUT, &format!("{PAYMENTS}/manifest"), &server.root);
     server.send(request.header(header::CONTENT_TYPE, content_type).body(body)).await
@@ -17,7 +20,7 @@ async fn put(server: &TestServer, content_type: &str, body: Vec<u8>) -> Answer {
 async fn a_form_has_one_file_of_the_right_name() {
     let server = TestServer::start().await;
     let archive = packed(&files());
-    let cases: [(&[(&str, &[u8])], &str); 4] = [
+    let cases: [(&[Part<'_>], &str); 4] = [
         (&[], "no field `archive`"),
         (&[("archive", &archive), ("archive", &archive)], "two fields `archive`"),
         (&[("file", &archive)], "a field `file`"),

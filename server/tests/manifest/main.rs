@@ -1,4 +1,5 @@
 //! Manifests, evaluation and OFREP over HTTP.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[path = "../support/mod.rs"]
 mod support;
