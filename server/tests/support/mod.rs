@@ -4,6 +4,7 @@
 
 use std::{
     io::Write,
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
@@ -27,7 +28,7 @@ pub(crate) struct TestServer {
     pub(crate) http: reqwest::Client,
     /// A superadmin's secret.
     pub(crate) root: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// What came back.
@@ -81,7 +82,12 @@ impl TestServer {
         }
         admin.create_namespace(&NamespaceRecord::new("acme", "search", now)).await.unwrap();
         let root = admin.bootstrap("root", false).await.unwrap().secret.expose().to_owned();
-        Self { running, admin, store, http: client(), root, _data: data }
+        Self { running, admin, store, http: client(), root, data }
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
