@@ -1,8 +1,12 @@
 //! The command line.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::remote::{PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs};
 
 /// Feature flags from files: lint, evaluate, explain, compare, package.
 #[derive(Debug, Parser)]
@@ -72,7 +76,7 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
   leverframe diff payments-v7.tar.gz payments
   leverframe diff old new --max-moved 5%   # exit code 1 where more than 5 % of the buckets of some flag move")]
     Diff(DiffArgs),
-    /// Pack a namespace into an archive, or unpack one
+    /// Pack a namespace into an archive, unpack one, or manage its versions on a server
     #[command(subcommand)]
     Manifest(ManifestCommand),
     /// Follow a namespace: print each change as it lands, with what it moves
@@ -323,6 +327,31 @@ pub(crate) enum ManifestCommand {
         /// The directory to make; it must not exist, or be empty
         dir: PathBuf,
     },
+    /// Upload a namespace directory to a server, as a new version
+    #[command(after_help = "Examples:
+  leverframe manifest push payments ./payments --if-version 8
+  leverframe manifest push acme/payments ./payments --server https://flags.example.com --token-file write.token
+
+Exit code 1: lint errors, or another version is current than --if-version says; nothing is changed then.")]
+    Push(PushArgs),
+    /// Make a directory hold a version of a namespace; files that are not the namespace's are left alone
+    #[command(after_help = "Examples:
+  leverframe manifest pull payments
+  leverframe manifest pull acme/payments ./payments --version 7")]
+    Pull(PullArgs),
+    /// List the versions of a namespace, the newest first
+    #[command(after_help = "Example:
+  leverframe manifest versions payments --limit 10")]
+    Versions(VersionsArgs),
+    /// Compare two versions of a namespace: what changed, and exactly how many buckets move
+    #[command(after_help = "Examples:
+  leverframe manifest diff payments 7
+  leverframe manifest diff payments 5 7 --format json")]
+    Diff(VersionDiffArgs),
+    /// Make the content of an old version current again, as a new version
+    #[command(after_help = "Example:
+  leverframe manifest rollback payments 7")]
+    Rollback(RollbackArgs),
 }
 
 #[derive(Debug, Args)]
