@@ -45,7 +45,7 @@ pub use crate::flags::{
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
-    calendar::rfc3339,
+    calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,

@@ -27,6 +27,7 @@ pub use self::{
     layout::{Found, Layout},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
+    names::{is_environment, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
     workspace::Workspace,
 };
