@@ -1,12 +1,16 @@
 //! The command line.
 
+mod admin;
 mod remote;
+mod serve;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::admin::{AdminCommand, AtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand};
 pub(crate) use self::remote::{PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs};
+pub(crate) use self::serve::{LogFormat, ServeArgs, StoreArgs};
 
 /// Feature flags from files: lint, evaluate, explain, compare, package.
 #[derive(Debug, Parser)]
@@ -79,6 +83,18 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Pack a namespace into an archive, unpack one, or manage its versions on a server
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// Work on a server's store directly: the first token, tenants, namespaces, tokens, backups
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Run the server: manifests, events, evaluation and the console over HTTP
+    #[command(after_help = "Examples:
+  leverframe serve                                   # http://127.0.0.1:8080, data in ./leverframe-data
+  leverframe serve --listen 0.0.0.0:443 --data /var/lib/leverframe --tls-cert chain.pem --tls-key key.pem
+  leverframe serve --database-file /run/secrets/database-url --log-format json
+
+SIGTERM and Ctrl-C stop accepting and let running requests end; a second one ends at once. SIGHUP reads certificate and
+key again. Arguments go before LEVERFRAME_* variables, those before EXD_*.")]
+    Serve(ServeArgs),
     /// Follow a namespace: print each change as it lands, with what it moves
     #[command(after_help = "Examples:
   leverframe watch https://flags.example.com/payments.tar.gz --interval 10

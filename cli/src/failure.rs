@@ -62,7 +62,9 @@ impl From<Error> for Failure {
         let code = match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => exit::REFUSED,
             ErrorKind::Config | ErrorKind::Unsupported => exit::USAGE,
-            ErrorKind::Invalid | ErrorKind::LimitExceeded | ErrorKind::Corrupt => exit::BAD,
+            ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::LimitExceeded | ErrorKind::Corrupt => {
+                exit::BAD
+            }
             _ => exit::IO,
         };
         // Local permissions are a matter of files; 4 is kept for what a server refuses.

@@ -1,9 +1,9 @@
 //! `leverframe manifest push|pull|versions|diff|rollback`
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use leverframe::{
-    Error, IfVersion, ManifestClient,
+    IfVersion, ManifestClient,
     config::ambient_environment,
     flags::{ManifestVersion, PushedManifest},
     live::block_on,
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Format, PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs},
+    commands::secret_file,
     failure::{Failure, exit},
     output::{BOLD, Envelope, Out, Sources, YELLOW, note_problems, plural, refuse, styled},
     place::Place,
@@ -168,7 +169,7 @@ impl<'a> Remote<'a> {
         })?;
         let token = match (&args.token, &args.token_file) {
             (Some(token), _) => token.clone(),
-            (None, Some(path)) => read_token(path)?,
+            (None, Some(path)) => secret_file("read the token", path)?.expose().to_owned(),
             (None, None) => variable(our_token, their_token).ok_or_else(|| {
                 Failure::usage("no token is given").with_hint(
                     "name a file that holds it with `--token-file`, or set LEVERFRAME_API_TOKEN; \
@@ -244,11 +245,4 @@ fn variable(ours: &str, theirs: &str) -> Option<String> {
         found.map(|(_, value)| value.expose().to_owned())
     };
     value(ours).or_else(|| value(theirs))
-}
-
-/// Reads a file that holds a secret and nothing else.
-fn read_token(path: &Path) -> Result<String, Failure> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| Error::from_io("read the token", error).with("path", path.display()))?;
-    Ok(text.trim().to_owned())
 }
