@@ -15,7 +15,7 @@ use super::{
     IfVersion, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest, ServerLint, VersionRef,
     answer::{self, VersionsPage, malformed},
     local,
-    request::{Address, OWN_TENANT, with_archive, with_json},
+    request::{Address, with_archive, with_json},
 };
 use crate::{
     Error, ErrorKind, HttpBackend, Secret,
@@ -23,6 +23,7 @@ use crate::{
     document::Tree,
     encoding::{hex, percent_encoded},
     manifest::{Diff, LintOptions, Manifest, archive, lint_tree},
+    sources::server::OWN_TENANT,
     traits::{Request, Transport},
     wiring::Wiring,
 };

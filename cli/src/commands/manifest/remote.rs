@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use leverframe::{
-    IfVersion, ManifestClient,
-    config::ambient_environment,
+    Error, IfVersion, ManifestClient,
+    config::{Config, process_environment},
     flags::{ManifestVersion, PushedManifest},
     live::block_on,
 };
@@ -162,15 +162,20 @@ impl<'a> Remote<'a> {
             }
             (given, named) => given.or(named),
         };
-        let [our_url, their_url, our_token, their_token] = VARIABLES;
-        let server = args.server.clone().or_else(|| variable(our_url, their_url)).ok_or_else(|| {
+        let config = Config::builder().environment(process_environment()).build()?;
+        let configured = |key: &str| {
+            let value = config.value::<String>(&format!("source.server.{key}"))?;
+            Ok::<_, Error>(value.filter(|value| !value.is_empty()))
+        };
+        let tenant = tenant.or(configured("tenant")?);
+        let server = args.server.clone().or(configured("url")?).ok_or_else(|| {
             Failure::usage("no server is named")
                 .with_hint("give its address with `--server`, or set LEVERFRAME_SERVER_URL")
         })?;
         let token = match (&args.token, &args.token_file) {
             (Some(token), _) => token.clone(),
             (None, Some(path)) => secret_file("read the token", path)?.expose().to_owned(),
-            (None, None) => variable(our_token, their_token).ok_or_else(|| {
+            (None, None) => configured("api_token")?.ok_or_else(|| {
                 Failure::usage("no token is given").with_hint(
                     "name a file that holds it with `--token-file`, or set LEVERFRAME_API_TOKEN; \
                      `leverframe admin token mint` makes one",
@@ -232,17 +237,4 @@ impl<'a> Remote<'a> {
         }
         Ok(exit::OK)
     }
-}
-
-const VARIABLES: [&str; 4] =
-    ["LEVERFRAME_SERVER_URL", "EXD_SERVER_URL", "LEVERFRAME_API_TOKEN", "EXD_API_TOKEN"];
-
-/// Returns the first of two variables that says something.
-fn variable(ours: &str, theirs: &str) -> Option<String> {
-    let set = ambient_environment(&[ours, theirs]);
-    let value = |name: &str| {
-        let found = set.iter().find(|(key, value)| key == name && !value.expose().is_empty());
-        found.map(|(_, value)| value.expose().to_owned())
-    };
-    value(ours).or_else(|| value(theirs))
 }
