@@ -10,7 +10,10 @@ use crate::{app::App, frame, problem::Problem};
 
 mod checked;
 mod document;
+mod evaluate;
 mod health;
+mod manifest;
+mod ofrep;
 mod tenants;
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
@@ -20,7 +23,10 @@ const BODY: usize = 256 * 1_024;
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(document::routes())
+        .merge(evaluate::routes())
         .merge(health::routes())
+        .merge(manifest::routes())
+        .merge(ofrep::routes())
         .merge(tenants::routes())
         .split_for_parts();
     // A document that cannot be written would be a mistake in the attributes, which a test would see as no document.
