@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     IfVersion, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest, ServerLint, VersionRef,
-    answer::{self, VersionsPage, malformed},
+    answer::{self, LintAnswer, VersionsPage, malformed},
     local,
     request::{Address, with_archive, with_json},
 };
@@ -150,7 +150,7 @@ impl ManifestClient {
         let dir = dir.as_ref().to_owned();
         let archive = offload(move || local::archive(&dir)).await?;
         let (_, body) = self.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
-        answer::json(&body)
+        answer::json::<LintAnswer>(&body)?.findings()
     }
 
     /// Returns all versions, the newest first.
