@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod audit;
+pub mod events;
 pub mod extract;
 mod frame;
 pub mod heads;
@@ -13,6 +14,7 @@ pub mod problem;
 pub mod request;
 mod routes;
 mod serve;
+mod shelf;
 mod splits;
 pub mod store;
 mod tokens;
