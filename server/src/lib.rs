@@ -1,13 +1,16 @@
 //! The Leverframe server: namespaces, versions, events and evaluation over HTTP.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
+mod checked;
 pub mod events;
 pub mod extract;
 mod frame;
 pub mod heads;
 pub mod limit;
 pub mod metrics;
+mod mint;
 pub mod model;
 pub mod principal;
 pub mod problem;
