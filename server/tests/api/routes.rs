@@ -6,8 +6,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use leverframe::{document::Tree, manifest::archive::pack};
 use leverframe_server::{app::secret_hash, model::TokenType};
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
 use crate::support::TestServer;
@@ -34,20 +35,22 @@ const PRINCIPALS: [&str; 14] = [
 /// What is sent.
 enum Body {
     Nothing,
-    /// A JSON object in which `{n}` is a number that no other request has.
+    /// JSON in which `{n}` is a number that no other request has.
     Json(&'static str),
+    /// A form with the archive of a namespace.
+    Archive,
 }
 
 /// A route, what is sent to it, and the status for each of the principals that are somebody.
 struct Row(&'static str, Body, &'static str);
 
-/// The columns: admin2 read2 write2 client2 | read write client admin root. One word for all of them stands for a
+/// The columns: admin2 read2 write2 client2 | read write client admin root. One number for all of them stands for a
 /// route that needs no token.
 const TABLE: &[Row] = &[
-    Row("GET /healthz", Body::Nothing, "open"),
-    Row("GET /readyz", Body::Nothing, "open"),
-    Row("GET /metrics", Body::Nothing, "open"),
-    Row("GET /api/v1/openapi.json", Body::Nothing, "open"),
+    Row("GET /healthz", Body::Nothing, "200"),
+    Row("GET /readyz", Body::Nothing, "200"),
+    Row("GET /metrics", Body::Nothing, "200"),
+    Row("GET /api/v1/openapi.json", Body::Nothing, "200"),
     Row("GET /api/v1/tenants", Body::Nothing, "200 200 200 200 | 200 200 200 200 200"),
     Row(
         "POST /api/v1/tenants",
@@ -94,6 +97,70 @@ const TABLE: &[Row] = &[
         Body::Nothing,
         "403 403 403 403 | 403 403 403 501 501",
     ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "PUT /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest",
+        Body::Archive,
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/versions",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/versions/{version}",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/diff?from=1",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/rollback",
+        Body::Json(r#"{"version": 1}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/lint",
+        Body::Archive,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/evaluate",
+        Body::Json(r#"{"environment": "production", "flags": ["hello"], "context": {}}"#),
+        "403 403 403 403 | 200 200 200 200 200",
+    ),
+    Row("OPTIONS /api/v1/tenants/{tenant}/namespaces/{namespace}/evaluate", Body::Nothing, "204"),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/evaluate/all",
+        Body::Json(r#"{"environment": "production", "context": {}}"#),
+        "403 403 403 403 | 200 200 200 200 200",
+    ),
+    Row("OPTIONS /api/v1/tenants/{tenant}/namespaces/{namespace}/evaluate/all", Body::Nothing, "204"),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/explain",
+        Body::Json(r#"{"environment": "production", "flag": "hello", "context": {}}"#),
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "POST /ofrep/v1/evaluate/flags?tenant=acme&namespace=payments&environment=production",
+        Body::Json(r#"{"context": {"targetingKey": "u-1"}}"#),
+        "403 403 403 403 | 200 200 200 200 200",
+    ),
+    Row("OPTIONS /ofrep/v1/evaluate/flags", Body::Nothing, "204"),
+    Row(
+        "POST /ofrep/v1/evaluate/flags/{key}?tenant=acme&namespace=payments&environment=production",
+        Body::Json(r#"{"context": {"targetingKey": "u-1"}}"#),
+        "403 403 403 403 | 200 200 200 200 200",
+    ),
+    Row("OPTIONS /ofrep/v1/evaluate/flags/{key}", Body::Nothing, "204"),
     Row("GET /api/v1/tokens", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
     Row(
         "POST /api/v1/tokens",
@@ -120,17 +187,19 @@ fn code_of(status: u16) -> &'static str {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_answers_every_principal_as_it_should() {
     let server = TestServer::start().await;
+    let push = "/api/v1/tenants/acme/namespaces/payments/manifest";
+    let pushed = server.send(archive(server.request(Method::PUT, push, &server.root))).await;
+    assert!(pushed.status.is_success(), "{}", pushed.text);
     let secrets = secrets(&server).await;
     let (mut wrong, mut number) = (String::new(), 0);
 
     for Row(route, body, expected) in TABLE {
         let (method, path) = route.split_once(' ').unwrap();
-        let statuses: Vec<u16> = match *expected {
-            "open" => vec![200; PRINCIPALS.len()],
-            columns => {
-                let columns = columns.split_whitespace().filter(|column| *column != "|");
-                [401; 5].into_iter().chain(columns.map(|column| column.parse().unwrap())).collect()
-            }
+        let columns = expected.split_whitespace().filter(|column| *column != "|");
+        let columns: Vec<u16> = columns.map(|column| column.parse().unwrap()).collect();
+        let statuses = match columns[..] {
+            [everybody] => vec![everybody; PRINCIPALS.len()],
+            _ => [vec![401; 5], columns].concat(),
         };
         assert_eq!(statuses.len(), PRINCIPALS.len(), "{route}");
         for ((principal, secret), status) in PRINCIPALS.iter().zip(&secrets).zip(statuses) {
@@ -143,6 +212,7 @@ async fn every_route_answers_every_principal_as_it_should() {
                     let text = text.replace("{n}", &number.to_string());
                     request.json(&serde_json::from_str::<Value>(&text).unwrap())
                 }
+                Body::Archive => archive(request),
             };
             let answer = server.send(request).await;
             let found = (answer.status.as_u16(), answer.code());
@@ -174,7 +244,7 @@ async fn every_route_of_the_document_is_in_the_table_and_the_other_way_round() {
             methods.map(move |method| format!("{} {path}", method.to_uppercase()))
         })
         .collect();
-    let tabled: BTreeSet<String> = TABLE.iter().map(|row| row.0.to_owned()).collect();
+    let tabled: BTreeSet<String> = TABLE.iter().map(|row| template(row.0).to_owned()).collect();
     assert_eq!(documented, tabled, "a route without a row, or a row without a route");
 }
 
@@ -212,11 +282,37 @@ async fn refusals_do_not_tell_what_exists() {
     }
 }
 
+fn template(route: &str) -> &str {
+    route.split('?').next().unwrap_or_default()
+}
+
+/// Sends a namespace with one flag, whose environment `production` is public.
+fn archive(request: RequestBuilder) -> RequestBuilder {
+    let files = [
+        (
+            "namespace.toml",
+            "schema_version = \"0.1\"\n[namespace]\nslug = \"payments\"\n[namespace.environments]\n\
+             production = { public_evaluate = true }\nstaging = { public_evaluate = true }\n",
+        ),
+        (
+            "flags/hello.toml",
+            "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\n[flag.variants]\non = true\n\
+             [flag.environments._]\nvariant = \"on\"\n",
+        ),
+    ];
+    let tree: Tree = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into_iter().collect();
+    let head = b"--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\r\n";
+    let body = [&head[..], &pack(&tree).unwrap(), b"\r\n--b--\r\n"].concat();
+    request.header("content-type", "multipart/form-data; boundary=b").body(body)
+}
+
 /// Puts names in for the parts of a template: a token of its own in each, since it may be revoked.
 async fn fill(server: &TestServer, template: &str) -> String {
     let mut path = template
         .replace("{tenant}", "acme")
         .replace("{namespace}", "payments")
+        .replace("{version}", "1")
+        .replace("{key}", "hello")
         .replace("{user_id}", "usr_01HV5XK1EFQT8N3JRDCP7MW04A");
     if path.contains("{id}") {
         let (token, _) = server.mint(TokenType::NamespaceRead, "acme/search").await;

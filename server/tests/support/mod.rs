@@ -19,47 +19,47 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A server with tenants `acme` (namespaces `payments` and `search`) and `rival` (namespace `payments`).
-pub struct TestServer {
-    pub running: Running,
-    pub admin: Admin,
-    pub store: Arc<dyn Store>,
-    pub http: reqwest::Client,
+pub(crate) struct TestServer {
+    pub(crate) running: Running,
+    pub(crate) admin: Admin,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) http: reqwest::Client,
     /// A superadmin's secret.
-    pub root: String,
+    pub(crate) root: String,
     _data: TempDir,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
     /// The code of a refusal; empty for what is none.
-    pub fn code(&self) -> String {
+    pub(crate) fn code(&self) -> String {
         let json = serde_json::from_str::<Value>(&self.text).unwrap_or_default();
         json["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 }
 
 impl TestServer {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(Arc::new(SystemClock::new()), |_| {}).await
     }
 
     /// Starts one with a clock and options of the test's own.
-    pub async fn start_with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ServeOptions)) -> Self {
+    pub(crate) async fn start_with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ServeOptions)) -> Self {
         capture_logs();
         let data = tempfile::tempdir().unwrap();
         let store = store::open(data.path(), None, Arc::clone(&clock)).await.unwrap();
@@ -83,40 +83,40 @@ impl TestServer {
         Self { running, admin, store, http: client(), root, _data: data }
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         self.running.url() + path
     }
 
-    pub fn request(&self, method: Method, path: &str, secret: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str, secret: &str) -> RequestBuilder {
         let request = self.http.request(method, self.url(path));
         if secret.is_empty() { request } else { request.bearer_auth(secret) }
     }
 
-    pub async fn send(&self, request: RequestBuilder) -> Answer {
+    pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
         Answer { status, headers, text: response.text().await.unwrap() }
     }
 
     /// An empty secret is none.
-    pub async fn get(&self, path: &str, secret: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, secret: &str) -> Answer {
         self.send(self.request(Method::GET, path, secret)).await
     }
 
-    pub async fn post(&self, path: &str, secret: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, secret: &str, body: &Value) -> Answer {
         self.send(self.request(Method::POST, path, secret).json(body)).await
     }
 
-    pub async fn delete(&self, path: &str, secret: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str, secret: &str) -> Answer {
         self.send(self.request(Method::DELETE, path, secret)).await
     }
 
     /// Issues a token with bindings as in `acme/payments/production`, as many of them as there are.
-    pub async fn mint(&self, kind: TokenType, bindings: &str) -> (TokenRecord, String) {
+    pub(crate) async fn mint(&self, kind: TokenType, bindings: &str) -> (TokenRecord, String) {
         self.mint_with(kind, bindings, |_| {}).await
     }
 
-    pub async fn mint_with(
+    pub(crate) async fn mint_with(
         &self,
         kind: TokenType,
         bindings: &str,
@@ -131,20 +131,20 @@ impl TestServer {
     }
 }
 
-pub fn tenant_of(slug: &str, now: SystemTime) -> Tenant {
+pub(crate) fn tenant_of(slug: &str, now: SystemTime) -> Tenant {
     let mut tenant = Tenant::new(slug, LoginMode::EmailDomain, now);
     tenant.email_domain = Some(format!("{slug}.example"));
     tenant
 }
 
 /// A client that asks no proxy, and no time limit but one that a hanging test runs into.
-pub fn client() -> reqwest::Client {
+pub(crate) fn client() -> reqwest::Client {
     let builder = reqwest::Client::builder().no_proxy().timeout(std::time::Duration::from_secs(60));
     builder.build().unwrap()
 }
 
 /// Everything that this test binary has logged.
-pub fn logs() -> String {
+pub(crate) fn logs() -> String {
     String::from_utf8_lossy(&LOG.get().unwrap().lock().unwrap()).into_owned()
 }
 
