@@ -351,9 +351,12 @@ pub(crate) enum ManifestCommand {
 Exit code 1: lint errors, or another version is current than --if-version says; nothing is changed then.")]
     Push(PushArgs),
     /// Make a directory hold a version of a namespace; files that are not the namespace's are left alone
-    #[command(after_help = "Examples:
+    #[command(
+        after_help = "Examples:
   leverframe manifest pull payments
-  leverframe manifest pull acme/payments ./payments --version 7")]
+  leverframe manifest pull acme/payments ./payments --version 7",
+        disable_version_flag = true
+    )]
     Pull(PullArgs),
     /// List the versions of a namespace, the newest first
     #[command(after_help = "Example:
@@ -365,8 +368,11 @@ Exit code 1: lint errors, or another version is current than --if-version says; 
   leverframe manifest diff payments 5 7 --format json")]
     Diff(VersionDiffArgs),
     /// Make the content of an old version current again, as a new version
-    #[command(after_help = "Example:
-  leverframe manifest rollback payments 7")]
+    #[command(
+        after_help = "Example:
+  leverframe manifest rollback payments 7",
+        disable_version_flag = true
+    )]
     Rollback(RollbackArgs),
 }
 

@@ -84,8 +84,8 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
 
 fn is_of_commands(key: &str) -> bool {
     // What a table's name begins with ends in two underscores.
-    let other = |prefix: &&str| key.strip_prefix(*prefix).is_some_and(|rest| !rest.starts_with('_'));
-    SHORT.iter().any(|(short, _)| *short == key) || OF_COMMANDS.iter().any(|prefix| other(&prefix))
+    let other = |prefix: &str| key.strip_prefix(prefix).is_some_and(|rest| !rest.starts_with('_'));
+    SHORT.iter().any(|(short, _)| *short == key) || OF_COMMANDS.iter().any(|prefix| other(prefix))
 }
 
 /// Lists are written with commas: they are the one type that a plain string cannot become.
