@@ -83,6 +83,11 @@ const TABLE: &[Row] = &[
         "403 403 403 403 | 200 200 403 200 200",
     ),
     Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}",
+        Body::Nothing,
+        "403 403 403 403 | 403 403 403 501 501",
+    ),
+    Row(
         "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/admins",
         Body::Nothing,
         "403 403 403 403 | 403 403 403 501 501",
@@ -166,7 +171,7 @@ const TABLE: &[Row] = &[
     Row(
         "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/clients",
         Body::Nothing,
-        "403 403 403 403 | 403 403 403 200 200",
+        "403 403 403 403 | 403 200 403 200 200",
     ),
     Row(
         "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/closure",

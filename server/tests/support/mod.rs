@@ -4,6 +4,7 @@
 
 use std::{
     io::Write,
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
@@ -27,7 +28,7 @@ pub(crate) struct TestServer {
     pub(crate) http: reqwest::Client,
     /// A superadmin's secret.
     pub(crate) root: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// What came back.
@@ -97,7 +98,7 @@ impl TestServer {
         change(&mut options);
         let running = Server::start(options).await.unwrap();
         let admin = Admin::new(Arc::clone(&store), clock);
-        Self { running, admin, store, http: client(), root: String::new(), _data: data }
+        Self { running, admin, store, http: client(), root: String::new(), data }
     }
 
     async fn furnished(mut self) -> Self {
@@ -109,6 +110,11 @@ impl TestServer {
         self.admin.create_namespace(&NamespaceRecord::new("acme", "search", now)).await.unwrap();
         self.root = self.admin.bootstrap("root", false).await.unwrap().secret.expose().to_owned();
         self
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
