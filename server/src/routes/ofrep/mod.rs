@@ -68,6 +68,7 @@ async fn evaluate(
         })?;
         let context = filled(context, &head);
         let mut out = Vec::with_capacity(256);
+        app.metrics().evaluations.add(1);
         Question { head: &head, environment, context: &context }.write(&mut out, &key)?;
         Ok((json(out), asked.is_client()))
     };
@@ -104,6 +105,7 @@ async fn bulk(State(app): State<App>, Query(place): Query<Place>, request: Reque
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let context = filled(context, &head);
+            app.metrics().evaluations.add(head.program.len() as u64);
             json(Question { head: &head, environment, context: &context }.write_all(&stream))
         };
         if let Ok(etag) = HeaderValue::from_str(&etag) {
