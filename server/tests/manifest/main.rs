@@ -12,5 +12,6 @@ mod explain;
 mod forms;
 mod history;
 mod ofrep;
+mod ofrep_events;
 mod stage;
 mod upload;
