@@ -18,8 +18,8 @@ mod auth;
 mod backoff;
 mod calendar;
 pub mod document;
-mod durable;
-mod encoding;
+pub mod durable;
+pub mod encoding;
 mod error;
 mod frame;
 mod secret;
@@ -46,6 +46,7 @@ pub use crate::flags::{
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
+    backoff::Backoff,
     calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{

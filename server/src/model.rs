@@ -125,7 +125,7 @@ pub struct VersionRecord {
     pub segment_count: u64,
     /// Lower-case hex SHA-256 of the archive: its address in the store.
     pub sha256: String,
-    /// Digest over the files (M11), which two archives of the same content share.
+    /// Digest over the files (M11) and the signature, which two archives of the same content share.
     pub fingerprint: String,
     /// Bytes of the archive.
     pub size: u64,
@@ -139,7 +139,7 @@ pub struct NewVersion {
     pub archive: Bytes,
     /// Lower-case hex SHA-256 of the archive.
     pub sha256: String,
-    /// Digest over the files (M11).
+    /// Digest over the files (M11) and the signature.
     pub fingerprint: String,
     /// How many flags it has.
     pub flag_count: u64,
@@ -170,12 +170,7 @@ impl NewVersion {
 /// Returns the address of an archive: its SHA-256 in lower-case hex.
 #[must_use]
 pub fn archive_address(archive: &[u8]) -> String {
-    Sha256::digest(archive).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-        hex
-    })
+    leverframe::encoding::hex(&Sha256::digest(archive))
 }
 
 /// What became of a [`NewVersion`].
