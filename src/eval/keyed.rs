@@ -27,7 +27,7 @@ impl Program {
     }
 }
 
-impl Failure {
+impl Failure<'_> {
     /// Returns the word that log lines carry; the same as [`EvalError::code`].
     pub(crate) const fn reason(self) -> &'static str {
         match self {
