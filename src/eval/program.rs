@@ -34,6 +34,7 @@ use crate::manifest::{
 /// let program = Program::compile(&manifest);
 /// let hit = program.evaluate("banner", "production", &EvalContext::new(), &EvalOptions::new()).unwrap();
 /// assert_eq!(hit.variant_key, "on");
+/// assert!(program.has_environment("production") && !program.has_environment("Not a name"));
 /// ```
 #[derive(Debug)]
 pub struct Program {
@@ -210,6 +211,13 @@ impl Program {
     /// Returns the flags in byte order of their keys.
     pub(crate) fn in_order(&self) -> impl ExactSizeIterator<Item = &CompiledFlag> {
         self.order.iter().map(|at| &**self.flags.get(*at))
+    }
+
+    /// Returns true if flags can be evaluated in the environment: it is declared, or there is no roster and the name
+    /// is well-formed.
+    #[must_use]
+    pub fn has_environment(&self, name: &str) -> bool {
+        self.environment_named(name).is_some()
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! Flags for applications: namespaces, clients, handles.
 //!
-//! [`Namespace`] is the synchronous surface and always there; [`ExdClient`] adds Tokio (feature `async-tokio`).
+//! [`Namespace`] is the synchronous surface and always there; [`ExdClient`] adds Tokio (feature `async-tokio`), and so
+//! does [`ManifestClient`], the write path.
 //! Both evaluate the same snapshot, kept current by one [`Feed`](crate::live::Feed).
 
 #[cfg(feature = "async-tokio")]
@@ -12,11 +13,14 @@ pub mod events;
 mod handle;
 mod lint;
 mod load;
+#[cfg(feature = "async-tokio")]
+mod manifest_client;
 mod namespace;
 #[cfg(feature = "async-tokio")]
 mod pinned;
 mod product;
 mod refresh;
+mod remote;
 mod typed;
 
 #[cfg(feature = "async-tokio")]
@@ -24,6 +28,10 @@ pub use self::{
     client::{ExdClient, ExdClientBuilder},
     error::ExdError,
     handle::FlagHandle,
+    manifest_client::{
+        IfVersion, ManifestClient, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest,
+        ServerFinding, ServerLint, VersionRef,
+    },
     pinned::Pinned,
 };
 pub use self::{
@@ -33,6 +41,7 @@ pub use self::{
     namespace::{NamedFile, Namespace},
     product::{FlagSnapshot, NamespaceMeta},
     refresh::RefreshHandle,
+    remote::NamespaceBuilder,
     typed::FlagData,
 };
 pub use crate::manifest::model::FlagValue;

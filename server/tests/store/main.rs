@@ -1,0 +1,10 @@
+//! What the store promises, kept by both of its engines.
+
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod conformance;
+mod lists;
+mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod sqlite;
