@@ -38,7 +38,4 @@ pub(crate) use self::{
     resolve::{Attributes, Failure, Hit},
 };
 #[cfg(feature = "async-tokio")]
-pub(crate) use self::{
-    context::hash_key,
-    program::{Key, PlanId},
-};
+pub(crate) use self::{context::hash_key, keyed::PlanId, program::Key};

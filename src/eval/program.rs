@@ -17,7 +17,6 @@ use super::{
 };
 use crate::manifest::{
     Manifest,
-    archive::limits,
     model::{AttrType, FlagType, FlagValue},
     names,
 };
@@ -79,15 +78,6 @@ pub(crate) struct FlagId(pub(crate) u32);
 /// The place of an environment in a program; one past the last is "any other".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EnvId(pub(crate) u32);
-
-/// How many bits of a [`PlanId`] name the environment; one place more than there may be is any other.
-const ENVIRONMENT_BITS: u32 = 10;
-const _: () = assert!(limits::ENVIRONMENTS < 1 << ENVIRONMENT_BITS);
-const _: () = assert!(limits::FILES < 1 << (u32::BITS - ENVIRONMENT_BITS));
-
-/// The place of a plan in a program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PlanId(pub(crate) u32);
 
 pub(super) type NodeId = u32;
 
@@ -253,18 +243,6 @@ impl Program {
             Some(at) => Some(EnvId(at as u32)),
             None => self.any_other(name),
         }
-    }
-
-    /// Names the plan of a flag of a manifest that has passed lint, which bounds both numbers.
-    pub(crate) fn plan_id(flag: FlagId, environment: EnvId) -> PlanId {
-        PlanId(flag.0 << ENVIRONMENT_BITS | environment.0)
-    }
-
-    /// Takes a plan's place apart.
-    #[inline]
-    pub(super) fn parts_of(plan: PlanId) -> (FlagId, EnvId) {
-        let environment = plan.0 & ((1 << ENVIRONMENT_BITS) - 1);
-        (FlagId(plan.0 >> ENVIRONMENT_BITS), EnvId(environment))
     }
 
     #[cold]

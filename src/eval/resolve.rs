@@ -9,7 +9,7 @@ use super::{
     bucket::bucket_seeded,
     context::{AttrValue, EvalContext, hash_key},
     predicate::Test,
-    program::{Arena, CompiledFlag, EnvId, FlagId, Node, NodeId, Plan, PlanId, Program, VariantEntry},
+    program::{Arena, CompiledFlag, EnvId, Node, NodeId, Plan, Program, VariantEntry},
     result::{EvalError, EvalOptions, RuleMatched, VariantKey},
 };
 use crate::manifest::model::{AttrType, FlagType, FlagValue};
@@ -147,17 +147,6 @@ impl Program {
             return Ok(Hit { variant: &flag.variants[plan.default as usize], rule: 0 });
         }
         self.walk(flag, plan, context, options, Unobserved).map_err(Failure::AttrType)
-    }
-
-    #[inline]
-    pub(crate) fn resolve_plan<C: Attributes>(
-        &self,
-        plan: PlanId,
-        context: &C,
-        options: &EvalOptions,
-    ) -> Result<Hit<'_>, Failure<'_>> {
-        let (flag, environment): (FlagId, EnvId) = Self::parts_of(plan);
-        self.resolve(self.flag_at(flag), environment, context, options)
     }
 
     /// Never inlined: what has no rules to walk must not pay for the room that walking takes.

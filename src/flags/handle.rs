@@ -14,7 +14,7 @@ use super::{
     typed::{self, FlagData},
 };
 use crate::{
-    eval::{EvalContext, EvalOptions, Failure, Key, PlanId, Program},
+    eval::{EvalContext, EvalOptions, Failure, Key, PlanId},
     live::Loaded,
 };
 
@@ -93,7 +93,7 @@ impl<T: FlagData> FlagHandle<T> {
         let program = &loaded.snapshot.program;
         let flag = program.place(self.key.hash(), self.key.as_str()).ok_or(Failure::UnknownFlag)?;
         let environment = program.environment(&self.shared.environment).ok_or(Failure::UnknownEnvironment)?;
-        let plan = Program::plan_id(flag, environment);
+        let plan = PlanId::of(flag, environment);
         self.found.store((loaded.version & 0xffff_ffff) << 32 | u64::from(plan.0), Ordering::Relaxed);
         Ok(plan)
     }
