@@ -39,6 +39,20 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     (base64(&bytes) == text).then_some(bytes)
 }
 
+/// Encodes everything but the unreserved characters of RFC 3986 as `%XX`.
+#[cfg(any(test, feature = "async-tokio"))]
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 /// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
 pub(crate) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
@@ -85,6 +99,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn percent_encoding_comes_back(text in "[^\\x00]{0,20}") {
+            prop_assert_eq!(percent_decoded(&percent_encoded(&text)), Some(text));
+        }
+
         #[test]
         fn base64_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(from_base64(&base64(&bytes)), Some(bytes));

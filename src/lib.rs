@@ -38,17 +38,23 @@ pub mod testing;
 pub mod traits;
 
 #[cfg(feature = "async-tokio")]
-pub use crate::flags::{ExdClient, ExdClientBuilder, ExdError, FlagHandle, Pinned};
+pub use crate::flags::{
+    ExdClient, ExdClientBuilder, ExdError, FlagHandle, IfVersion, ManifestClient, ManifestError, Pinned,
+    VersionRef,
+};
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
-    calendar::rfc3339,
+    calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
-    flags::{FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle, lint_dir},
+    flags::{
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
+        lint_dir,
+    },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,

@@ -1,8 +1,19 @@
 //! The Leverframe server: namespaces, versions, events and evaluation over HTTP.
 
 pub mod app;
+pub mod audit;
+pub mod extract;
+mod frame;
 pub mod heads;
+pub mod limit;
+pub mod metrics;
 pub mod model;
 pub mod principal;
 pub mod problem;
+pub mod request;
+mod routes;
+mod serve;
 pub mod store;
+mod tokens;
+
+pub use serve::{Running, ServeOptions, Server, TlsFiles};

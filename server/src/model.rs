@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 /// A tenant: the owner of namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +27,25 @@ pub struct Tenant {
     pub namespace_count: u64,
 }
 
+impl Tenant {
+    /// Makes a tenant that is named like its slug and has no namespaces yet.
+    #[must_use]
+    pub fn new(slug: impl Into<String>, login_mode: LoginMode, created_at: SystemTime) -> Self {
+        let slug = slug.into();
+        Self {
+            display_name: slug.clone(),
+            slug,
+            login_mode,
+            sso_provider: None,
+            email_domain: None,
+            created_at,
+            namespace_count: 0,
+        }
+    }
+}
+
 /// How the people of a tenant log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LoginMode {
@@ -34,6 +53,23 @@ pub enum LoginMode {
     Sso,
     /// With an address of a verified domain.
     EmailDomain,
+}
+
+impl LoginMode {
+    /// Returns the name on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sso => "sso",
+            Self::EmailDomain => "email_domain",
+        }
+    }
+
+    /// Returns the mode of that name on the wire.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Sso, Self::EmailDomain].into_iter().find(|mode| mode.as_str() == name)
+    }
 }
 
 /// A namespace of a tenant.
@@ -54,6 +90,23 @@ pub struct NamespaceRecord {
     pub created_by: String,
     /// The current version of its manifest; 0 before the first upload.
     pub version: u64,
+}
+
+impl NamespaceRecord {
+    /// Makes a namespace that is named like its slug and has no manifest yet.
+    #[must_use]
+    pub fn new(tenant: impl Into<String>, slug: impl Into<String>, created_at: SystemTime) -> Self {
+        let slug = slug.into();
+        Self {
+            tenant: tenant.into(),
+            display_name: slug.clone(),
+            slug,
+            description: String::new(),
+            created_at,
+            created_by: String::new(),
+            version: 0,
+        }
+    }
 }
 
 /// What is known of one version of a manifest, besides its content.
@@ -98,6 +151,33 @@ pub struct NewVersion {
     pub if_version: Option<u64>,
 }
 
+impl NewVersion {
+    /// Makes a version of an archive, to be accepted whichever is current.
+    #[must_use]
+    pub fn new(archive: Bytes, fingerprint: impl Into<String>) -> Self {
+        Self {
+            sha256: archive_address(&archive),
+            archive,
+            fingerprint: fingerprint.into(),
+            flag_count: 0,
+            segment_count: 0,
+            uploaded_by: String::new(),
+            if_version: None,
+        }
+    }
+}
+
+/// Returns the address of an archive: its SHA-256 in lower-case hex.
+#[must_use]
+pub fn archive_address(archive: &[u8]) -> String {
+    Sha256::digest(archive).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+        hex
+    })
+}
+
 /// What became of a [`NewVersion`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -111,7 +191,7 @@ pub enum Stored {
 }
 
 /// What a token may do, by and large; [`Principal`](crate::principal::Principal) has the details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenType {
@@ -197,6 +277,24 @@ pub struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// Makes a token that is bound to nothing and never expires.
+    #[must_use]
+    pub fn new(id: impl Into<String>, kind: TokenType, created_at: SystemTime) -> Self {
+        Self {
+            id: id.into(),
+            kind,
+            tenant: None,
+            namespace: None,
+            environment: None,
+            name: String::new(),
+            allowed_origins: Vec::new(),
+            created_at,
+            created_by: String::new(),
+            expires_at: None,
+            revoked_at: None,
+        }
+    }
+
     /// Returns true if the token is neither revoked nor expired.
     #[must_use]
     pub fn is_live(&self, now: SystemTime) -> bool {
@@ -219,12 +317,31 @@ pub struct AuditEvent {
     pub principal: String,
     /// What was done: `manifest.upload`, `token.create`, …
     pub action: String,
+    /// The tenant whose log it belongs to; `None` for what concerns the installation only.
+    pub tenant: Option<String>,
     /// To what: `acme/payments`, `tok_…`.
     pub target: String,
     /// `ok`, or the code of the refusal.
     pub outcome: String,
     /// What else is worth knowing, such as the version that came of it; empty if nothing is.
     pub detail: String,
+}
+
+impl AuditEvent {
+    /// Makes an event that went well, of nobody in particular.
+    #[must_use]
+    pub fn new(at: SystemTime, action: impl Into<String>, target: impl Into<String>) -> Self {
+        Self {
+            at,
+            request_id: String::new(),
+            principal: String::new(),
+            action: action.into(),
+            tenant: None,
+            target: target.into(),
+            outcome: "ok".to_owned(),
+            detail: String::new(),
+        }
+    }
 }
 
 /// A part of a list.
@@ -245,6 +362,20 @@ pub struct PageRequest {
     pub limit: usize,
     /// What an earlier part gave as `next`.
     pub after: Option<String>,
+}
+
+impl PageRequest {
+    /// Asks for a list's first part.
+    #[must_use]
+    pub fn first(limit: usize) -> Self {
+        Self { limit, after: None }
+    }
+
+    /// Asks for the part that follows one of the same list with this `next`.
+    #[must_use]
+    pub fn after(limit: usize, next: impl Into<String>) -> Self {
+        Self { limit, after: Some(next.into()) }
+    }
 }
 
 impl Default for PageRequest {

@@ -209,7 +209,10 @@ impl FlagFilter {
             Self::Only(flags) => {
                 let has_namespace_file = tree.file("namespace.toml").is_some();
                 let paths = closure(manifest, flags.iter().map(String::as_str), has_namespace_file);
-                paths.into_iter().filter_map(|path| tree.file(&path).cloned().map(|text| (path, text))).collect()
+                paths
+                    .into_iter()
+                    .filter_map(|path| tree.file(&path).cloned().map(|text| (path, text)))
+                    .collect()
             }
         };
         let fingerprint = Fingerprint::of(&files);

@@ -143,6 +143,7 @@ pub struct LoadOptions {
     keep: Option<Keep>,
     baseline: Option<Bytes>,
     stale: Option<(StalePolicy, Duration)>,
+    takes_changes: bool,
     #[cfg(feature = "signed")]
     trust: Option<Trust>,
 }
@@ -215,6 +216,13 @@ impl LoadOptions {
         self
     }
 
+    /// Applies the changes that a source brings instead of loading the whole for each: less work a change, more memory
+    /// a flag, since the files stay with what is served. Sources that bring no changes make no use of it.
+    pub fn with_changes_applied(mut self) -> Self {
+        self.takes_changes = true;
+        self
+    }
+
     /// Serves only what these keys have signed, wherever it comes from.
     #[cfg(feature = "signed")]
     pub fn with_trust(mut self, trust: Trust) -> Self {
@@ -227,7 +235,10 @@ impl LoadOptions {
     }
 
     pub(super) fn product(&self) -> FlagProduct {
-        let product = FlagProduct::new(self.slug.clone());
+        let mut product = FlagProduct::new(self.slug.clone());
+        if self.takes_changes {
+            product = product.taking_changes();
+        }
         #[cfg(feature = "signed")]
         if let Some(trust) = &self.trust {
             return product.trusting(trust.clone(), self.clock());

@@ -1,6 +1,7 @@
 //! Flags for applications: namespaces, clients, handles.
 //!
-//! [`Namespace`] is the synchronous surface and always there; [`ExdClient`] adds Tokio (feature `async-tokio`).
+//! [`Namespace`] is the synchronous surface and always there; [`ExdClient`] adds Tokio (feature `async-tokio`), and so
+//! does [`ManifestClient`], the write path.
 //! Both evaluate the same snapshot, kept current by one [`Feed`](crate::live::Feed).
 
 #[cfg(feature = "async-tokio")]
@@ -12,6 +13,8 @@ pub mod events;
 mod handle;
 mod lint;
 mod load;
+#[cfg(feature = "async-tokio")]
+mod manifest_client;
 mod namespace;
 #[cfg(feature = "async-tokio")]
 mod pinned;
@@ -24,6 +27,10 @@ pub use self::{
     client::{ExdClient, ExdClientBuilder},
     error::ExdError,
     handle::FlagHandle,
+    manifest_client::{
+        IfVersion, ManifestClient, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest,
+        ServerFinding, ServerLint, VersionRef,
+    },
     pinned::Pinned,
 };
 pub use self::{

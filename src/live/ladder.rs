@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ErrorKind,
-    document::{Content, Document, Entry, Revision},
+    document::{Content, Delta, Document, Entry, Revision},
     error::chain,
     traits::{Clock, Load, Source},
 };
@@ -246,28 +246,55 @@ impl Ladder {
     ) -> Result<News<P::Snapshot>, Failed<P::Error>> {
         let revision = document.revision().clone();
         let bytes = size(document.content());
-        let name = document.name().map(str::to_owned);
-        let signature = document.signature().cloned();
-        let content = self.keep.as_ref().map(|_| product.to_bytes(&document));
+        let kept = self.kept(product, &document, now);
         let snapshot = product
             .build(document, served)
             .map_err(|error| Failed { error, refused: Some(revision.clone()) })?;
-        let kept = match content {
-            Some(Ok(content)) => Some(Kept {
+        let kept = kept.map(|kept| Kept { mark: product.mark(&snapshot), ..kept });
+        Ok(News { snapshot, revision, bytes, kept })
+    }
+
+    /// Builds a snapshot from the one being served and a change; `None` where the whole is needed.
+    pub(super) fn apply<P: Product>(
+        &self,
+        product: &P,
+        delta: &Delta,
+        served: &P::Snapshot,
+        now: SystemTime,
+    ) -> Option<News<P::Snapshot>> {
+        let snapshot = match product.apply(delta, served)? {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(product = P::NAME, error, "a change was refused, loading the whole");
+                return None;
+            }
+        };
+        let revision = delta.revision().clone();
+        // Only what is kept is packed again, because packing costs more than all the rest.
+        let whole = self.keep.as_ref().and_then(|_| product.document_of(&snapshot, &revision));
+        let kept = whole.and_then(|document| self.kept(product, &document, now));
+        let kept = kept.map(|kept| Kept { mark: product.mark(&snapshot), ..kept });
+        let bytes = delta.changed().values().map(|content| content.len() as u64).sum();
+        Some(News { snapshot, revision, bytes, kept })
+    }
+
+    fn kept<P: Product>(&self, product: &P, document: &Document, now: SystemTime) -> Option<Kept> {
+        self.keep.as_ref()?;
+        match product.to_bytes(document) {
+            Ok(content) => Some(Kept {
                 content,
-                name,
-                signature,
-                revision: Some(revision.clone()),
-                mark: product.mark(&snapshot),
+                name: document.name().map(str::to_owned),
+                signature: document.signature().cloned(),
+                revision: Some(document.revision().clone()),
+                mark: 0,
                 kept_at: now,
             }),
-            Some(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(product = P::NAME, error = %error.chain(), "this document cannot be kept");
                 None
             }
-            None => None,
-        };
-        Ok(News { snapshot, revision, bytes, kept })
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) mod schema;
 #[cfg(feature = "signed")]
 pub mod signature;
 mod tar;
+mod workspace;
 
 pub use self::{
     closure::closure,
@@ -26,5 +27,7 @@ pub use self::{
     layout::{Found, Layout},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
+    names::{is_environment, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
+    workspace::Workspace,
 };

@@ -54,7 +54,9 @@ pub struct TokenQuery {
 ///
 /// Every write is durable when it returns, and whole: a process killed at any point leaves either all of it or
 /// nothing. Errors are of kind `Conflict` for what exists already, `NotFound` for an owner that does not exist,
-/// `Unavailable` (to be tried again) when the database cannot be reached, `Corrupt` for what cannot be believed.
+/// `Unavailable` (to be tried again) when the database cannot be reached, `Corrupt` for what cannot be believed,
+/// `Invalid` for a [`PageRequest::after`] that no page gave, and for text that holds a NUL character. A list of what
+/// belongs to an owner that does not exist is empty. Times are kept to the microsecond.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// Creates a tenant. `namespace_count` is ignored.

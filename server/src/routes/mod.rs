@@ -1,0 +1,33 @@
+//! The routes. Each file has a `routes()` with its handlers, which carry `#[utoipa::path]` and thereby their part of
+//! the OpenAPI document; a file is added by one line below.
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use bytes::Bytes;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{app::App, frame, problem::Problem};
+
+mod checked;
+mod document;
+mod health;
+mod tenants;
+
+/// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
+const BODY: usize = 256 * 1_024;
+
+/// Puts the routes together.
+pub(crate) fn router(app: App) -> Router {
+    let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
+        .merge(document::routes())
+        .merge(health::routes())
+        .merge(tenants::routes())
+        .split_for_parts();
+    // A document that cannot be written would be a mistake in the attributes, which a test would see as no document.
+    app.set_document(document.to_json().map(Bytes::from).unwrap_or_default());
+    router
+        .fallback(|| async { Problem::not_found("there is nothing at this path") })
+        .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), frame::frame))
+        .with_state(app)
+}

@@ -1,0 +1,167 @@
+//! One connection, from its handshake to its end.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Router, body::Body};
+use http::{Request, Response};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
+
+use super::tls::Tls;
+use crate::app::{App, Draining};
+
+/// Where a request's connection came from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
+/// How connections are served.
+#[derive(Clone, Debug)]
+pub(super) struct Frontend {
+    app: App,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    http: Builder<TokioExecutor>,
+}
+
+/// Longest wait for a TLS handshake, for the first request, and for the head of each later one.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A head has a dozen headers, of which a token is the longest.
+const MAX_HEADERS: usize = 64;
+/// The smallest that hyper takes; an idle connection holds two of them at most.
+const MAX_BUFFER: usize = 16 * 1_024;
+/// Requests at once on one HTTP/2 connection: a client's event streams are limited to 16 besides.
+const MAX_STREAMS: u32 = 64;
+/// Room for what a client sends ahead on one HTTP/2 stream, and on all of them.
+const STREAM_WINDOW: u32 = 64 * 1_024;
+const CONNECTION_WINDOW: u32 = 256 * 1_024;
+
+impl Frontend {
+    pub(super) fn new(app: App, router: Router, tls: Option<Arc<Tls>>) -> Self {
+        let mut http = Builder::new(TokioExecutor::new());
+        http.http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(MAX_BUFFER)
+            .half_close(false);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_BUFFER as u32)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(MAX_BUFFER)
+            // A peer that vanished is noticed, so that its streams do not stay for ever.
+            .keep_alive_interval(PATIENCE)
+            .keep_alive_timeout(PATIENCE);
+        Self { app, router, tls, http }
+    }
+
+    /// Serves a connection until it ends, or until the server drains and the last of its requests is answered.
+    pub(super) async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        // Events are small and must not wait for more of them; a socket that refuses is slower, not wrong.
+        let _ = stream.set_nodelay(true);
+        let draining = self.app.draining();
+        let Some(tls) = &self.tls else { return self.serve_http(stream, peer, draining).await };
+        let alarm = self.app.clock().sleep_until(self.app.clock().now() + PATIENCE);
+        let handshake = tls.acceptor().accept(stream);
+        match before(alarm, handshake).await {
+            Some(Ok(stream)) => self.serve_http(stream, peer, draining).await,
+            Some(Err(error)) => tracing::debug!(peer = %peer.ip(), %error, "a TLS handshake failed"),
+            None => tracing::debug!(peer = %peer.ip(), "a TLS handshake took too long"),
+        }
+    }
+
+    async fn serve_http<S>(&self, stream: S, peer: SocketAddr, mut draining: Draining)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let service = Requests {
+            router: TowerToHyperService::new(self.router.clone()),
+            peer: Peer(peer),
+            any: Arc::default(),
+        };
+        let any = Arc::clone(&service.any);
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        // A connection on which nothing ever arrives is nobody's: the protocol's own limit starts with its first
+        // bytes.
+        let mut silent = Some(self.app.clock().sleep_until(self.app.clock().now() + PATIENCE));
+        let mut ending = false;
+        loop {
+            tokio::select! {
+                ended = &mut connection => {
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.ip(), error = %chain(&*error), "a connection broke");
+                    }
+                    return;
+                }
+                () = draining.begun(), if !ending => {
+                    ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = async { if let Some(silent) = &mut silent { silent.await } }, if silent.is_some() => {
+                    silent = None;
+                    if !any.load(Ordering::Relaxed) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The router, with the peer made known to it.
+#[derive(Clone, Debug)]
+struct Requests {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+    /// Whether there was any request.
+    any: Arc<AtomicBool>,
+}
+
+impl Service<Request<Incoming>> for Requests {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        self.any.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(self.peer);
+        self.router.call(request)
+    }
+}
+
+async fn before<T>(alarm: impl Future<Output = ()>, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = alarm => None,
+    }
+}
+
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(error) = next {
+        text = format!("{text}: {error}");
+        next = error.source();
+    }
+    text
+}
