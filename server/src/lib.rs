@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod audit;
+mod console;
 pub mod extract;
 mod frame;
 pub mod heads;

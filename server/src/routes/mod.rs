@@ -6,12 +6,14 @@ use bytes::Bytes;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::App, frame, problem::Problem};
+use crate::{app::App, console, frame, problem::Problem};
 
 mod checked;
 mod document;
 mod health;
+mod principal;
 mod tenants;
+mod typed;
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
 const BODY: usize = 256 * 1_024;
@@ -21,7 +23,10 @@ pub(crate) fn router(app: App) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(document::routes())
         .merge(health::routes())
+        .merge(principal::routes())
         .merge(tenants::routes())
+        .merge(typed::routes())
+        .merge(console::routes())
         .split_for_parts();
     // A document that cannot be written would be a mistake in the attributes, which a test would see as no document.
     app.set_document(document.to_json().map(Bytes::from).unwrap_or_default());

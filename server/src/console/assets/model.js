@@ -75,7 +75,7 @@ export function namedSegments(predicate, found = []) {
 /** The attributes that a predicate reads itself. */
 export function namedAttributes(predicate, found = new Set()) {
   if (!predicate) return found;
-  if (predicate.attribute) found.add(predicate.attribute);
+  if (predicate.test) found.add(predicate.test.attribute);
   for (const part of predicate.all ?? predicate.any ?? []) namedAttributes(part, found);
   if (predicate.not) namedAttributes(predicate.not, found);
   return found;

@@ -33,7 +33,7 @@ function operandText({ type, text }) {
 
 /** A predicate: tests as sentences, groups as indented lists that say whether all or any have to hold. */
 export function predicate(node, scene, depth = 0) {
-  if (node.attribute) return test(node);
+  if (node.test) return test(node.test);
   if (node.segment) return segmentLine(node.segment, scene, depth);
   if (node.not) return h("div.group", h("span.group-word", "not"), h("ul.parts", h("li", predicate(node.not, scene, depth))));
   const parts = node.all ?? node.any ?? [];
