@@ -8,8 +8,20 @@ use std::{
 };
 
 /// Pauses that double up to a ceiling, each shortened by up to a half at random.
+///
+/// # Examples
+/// ```
+/// use leverframe::Backoff;
+/// use std::time::Duration;
+/// let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+/// assert_eq!(backoff.pause(), None);
+/// backoff.fail();
+/// assert!(backoff.pause().is_some_and(|pause| pause <= Duration::from_secs(1)));
+/// backoff.reset();
+/// assert_eq!(backoff.pause(), None);
+/// ```
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     ceiling: Duration,
     failures: u32,
@@ -21,17 +33,41 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// Starts without failures.
-    pub(crate) fn new(first: Duration, ceiling: Duration) -> Self {
+    ///
+    /// # Examples
+    /// ```
+    /// let backoff = leverframe::Backoff::new(std::time::Duration::ZERO, std::time::Duration::MAX);
+    /// assert_eq!(backoff.pause(), None);
+    /// ```
+    #[must_use]
+    pub fn new(first: Duration, ceiling: Duration) -> Self {
         Self { first, ceiling, failures: 0, drawn: 0, random: RandomState::new() }
     }
 
     /// Forgets the failures.
-    pub(crate) fn reset(&mut self) {
+    ///
+    /// # Examples
+    /// ```
+    /// # let second = std::time::Duration::from_secs(1);
+    /// let mut backoff = leverframe::Backoff::new(second, second);
+    /// backoff.fail();
+    /// backoff.reset();
+    /// assert_eq!(backoff.pause(), None);
+    /// ```
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Counts a failure.
-    pub(crate) fn fail(&mut self) {
+    ///
+    /// # Examples
+    /// ```
+    /// # let second = std::time::Duration::from_secs(1);
+    /// let mut backoff = leverframe::Backoff::new(second, second);
+    /// backoff.fail();
+    /// assert!(backoff.pause().is_some());
+    /// ```
+    pub fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -43,7 +79,16 @@ impl Backoff {
     }
 
     /// Returns the pause before the next attempt; `None` while nothing failed.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// let mut backoff = leverframe::Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+    /// (0..9).for_each(|_| backoff.fail());
+    /// assert!(backoff.pause().is_some_and(|pause| (Duration::from_secs(2)..=Duration::from_secs(4)).contains(&pause)));
+    /// ```
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
         let doublings = self.failures.checked_sub(1)?.min(16);
         let whole = self.first.saturating_mul(2_u32.pow(doublings)).min(self.ceiling);
         let share = self.random.hash_one(self.failures) % 1024;

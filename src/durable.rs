@@ -14,7 +14,19 @@ const TEMPORARY: &str = ".tmp";
 
 /// Puts `bytes` at `path`, readable by the owner only. A reader, another process, or the next start after a crash
 /// sees the old file or the new one; once this returns, the new one survives a power cut.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system refuses; the old file is still there then.
+///
+/// # Examples
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("key");
+/// leverframe::durable::replace(&path, b"secret")?;
+/// assert_eq!(std::fs::read(&path)?, b"secret");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{number}.{}{TEMPORARY}", std::process::id()));
@@ -29,8 +41,19 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
-/// Makes a directory, and those above it, that only the owner may enter.
-pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
+/// Makes a directory, and those above it, that only the owner may enter; one that exists stays as it is.
+///
+/// # Errors
+/// What the file system refuses.
+///
+/// # Examples
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// leverframe::durable::make_private(&dir.path().join("a/b"))?;
+/// assert!(dir.path().join("a/b").is_dir());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn make_private(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -54,8 +77,16 @@ pub(crate) fn clear_leftovers(dir: &Path) {
     }
 }
 
-/// The directory that holds `path`.
-pub(crate) fn parent(path: &Path) -> &Path {
+/// Returns the directory that holds `path`.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// assert_eq!(leverframe::durable::parent(Path::new("a/b")), Path::new("a"));
+/// assert_eq!(leverframe::durable::parent(Path::new("b")), Path::new("."));
+/// ```
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 

@@ -18,7 +18,7 @@ mod auth;
 mod backoff;
 mod calendar;
 pub mod document;
-mod durable;
+pub mod durable;
 mod encoding;
 mod error;
 mod frame;
@@ -33,6 +33,7 @@ pub mod live;
 pub mod manifest;
 pub mod registry;
 pub mod sources;
+pub mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod traits;
@@ -45,6 +46,7 @@ pub use crate::flags::{
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
+    backoff::Backoff,
     calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
@@ -52,8 +54,8 @@ pub use crate::{
         VariantKey,
     },
     flags::{
-        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
-        lint_dir,
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, NamespaceBuilder,
+        RefreshHandle, lint_dir,
     },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},

@@ -23,6 +23,7 @@ use crate::{
     request::{Ids, RequestInfo},
     store::{Notice, Store},
     tokens::{Cached, TokenCache},
+    work::Work,
 };
 
 /// The state of a running server; clones share it.
@@ -42,6 +43,7 @@ struct Inner {
     metrics: Metrics,
     metrics_token: Option<Secret>,
     ids: Ids,
+    work: Work,
     draining: watch::Sender<bool>,
     document: OnceLock<Bytes>,
 }
@@ -95,6 +97,7 @@ impl App {
                 metrics: Metrics::default(),
                 metrics_token,
                 ids: Ids::new(),
+                work: Work::new(),
                 draining: watch::channel(false).0,
                 document: OnceLock::new(),
             }),
@@ -123,6 +126,12 @@ impl App {
     #[must_use]
     pub fn metrics(&self) -> &Metrics {
         &self.inner.metrics
+    }
+
+    /// Returns where work is done that takes long.
+    #[must_use]
+    pub fn work(&self) -> &Work {
+        &self.inner.work
     }
 
     /// Returns the limits.

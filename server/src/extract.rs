@@ -19,14 +19,26 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::bad_request("the body must be sent as `Content-Type: application/json`"));
-        }
-        let bytes = body(request, app).await?;
-        serde_json::from_slice(&bytes).map(Json).map_err(|error| {
-            Problem::bad_request(format!("the body cannot be read: {}", shortened(&error.to_string())))
-        })
+        let bytes = json_body(request, app).await?;
+        serde_json::from_slice(&bytes).map(Json).map_err(|error| unreadable(&error))
     }
+}
+
+/// Reads a whole body that is sent as `application/json`, for routes that borrow from it while they parse.
+///
+/// # Errors
+/// As [`body`], and `bad_request` for another media type.
+pub async fn json_body(request: Request, app: &App) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::bad_request("the body must be sent as `Content-Type: application/json`"));
+    }
+    body(request, app).await
+}
+
+/// Says what is wrong with a JSON body.
+#[must_use]
+pub fn unreadable(error: &serde_json::Error) -> Problem {
+    Problem::bad_request(format!("the body cannot be read: {}", shortened(&error.to_string())))
 }
 
 /// Reads a whole body, as far as the route's limit lets it grow.

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -19,7 +19,7 @@ use leverframe::{
 };
 use tokio::sync::Mutex;
 
-use crate::{model::VersionRecord, store::Store};
+use crate::{model::VersionRecord, splits::Splits, store::Store};
 
 /// One version of a namespace, ready to be evaluated.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub struct Head {
     pub meta: NamespaceMeta,
     /// The flags, compiled.
     pub program: Program,
+    /// Told when first asked for.
+    splits: OnceLock<Splits>,
 }
 
 impl Head {
@@ -58,7 +60,22 @@ impl Head {
     #[must_use]
     pub fn assemble(record: VersionRecord, archive: Bytes, tree: Tree, manifest: Manifest) -> Self {
         let program = Program::compile(&manifest);
-        Self { record, archive, tree, meta: manifest.clone().into(), manifest, program }
+        Self {
+            record,
+            archive,
+            tree,
+            meta: manifest.clone().into(),
+            manifest,
+            program,
+            splits: OnceLock::new(),
+        }
+    }
+}
+
+impl Head {
+    /// Returns what is split by an entity's id.
+    pub(crate) fn splits(&self) -> &Splits {
+        self.splits.get_or_init(|| Splits::of(&self.manifest))
     }
 }
 
@@ -107,6 +124,13 @@ impl Heads {
         let Some(head) = read? else { return Ok(None) };
         slot.put(&head);
         Ok(Some(head))
+    }
+
+    /// Returns the current manifest if it is at hand, without a store access; `None` says nothing of whether there is
+    /// one.
+    #[must_use]
+    pub fn at_hand(&self, tenant: &str, namespace: &str) -> Option<Arc<Head>> {
+        self.slot(tenant, namespace).fresh()
     }
 
     async fn read(

@@ -14,7 +14,9 @@ pub mod problem;
 pub mod request;
 mod routes;
 mod serve;
+mod splits;
 pub mod store;
 mod tokens;
+pub mod work;
 
 pub use serve::{Running, ServeOptions, Server, TlsFiles};

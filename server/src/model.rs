@@ -125,7 +125,7 @@ pub struct VersionRecord {
     pub segment_count: u64,
     /// Lower-case hex SHA-256 of the archive: its address in the store.
     pub sha256: String,
-    /// Digest over the files (M11), which two archives of the same content share.
+    /// Digest over the files (M11) and the signature, which two archives of the same content share.
     pub fingerprint: String,
     /// Bytes of the archive.
     pub size: u64,
@@ -139,7 +139,7 @@ pub struct NewVersion {
     pub archive: Bytes,
     /// Lower-case hex SHA-256 of the archive.
     pub sha256: String,
-    /// Digest over the files (M11).
+    /// Digest over the files (M11) and the signature.
     pub fingerprint: String,
     /// How many flags it has.
     pub flag_count: u64,

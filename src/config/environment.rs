@@ -9,15 +9,18 @@ use crate::{Secret, backends::http_backend::HttpBackend};
 const LEVELS: usize = 16;
 /// Variables that begin so are settings.
 const PREFIX: &str = "LEVERFRAME_";
-/// The variable of the flag client's public contract; `LEVERFRAME_TRANSPORT__USE` wins over it.
+/// The variables of the flag client's public contract; ours win over them.
 const HTTP_BACKEND: &str = "EXD_HTTP_BACKEND";
+const SERVER_URL: &str = "EXD_SERVER_URL";
+const API_TOKEN: &str = "EXD_API_TOKEN";
+const OF_CONTRACT: [&str; 3] = [HTTP_BACKEND, SERVER_URL, API_TOKEN];
 
 /// Returns the variables of the process that are settings; those that are not Unicode are left out.
 ///
 /// Pass the result to [`ConfigBuilder::environment`](super::ConfigBuilder::environment).
 #[must_use]
 pub fn process_environment() -> Vec<(String, String)> {
-    variables(|key| key.starts_with(PREFIX) || key == HTTP_BACKEND).collect()
+    variables(|key| key.starts_with(PREFIX) || OF_CONTRACT.contains(&key)).collect()
 }
 
 /// Returns those of the named variables of the process that are set, for backends whose platform hands credentials
@@ -54,6 +57,10 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
             && let Some(backend) = HttpBackend::of_contract(&value)
         {
             insert(&mut contract, ["transport", "use"], Value::from(backend.name()));
+        } else if key == SERVER_URL {
+            insert(&mut contract, ["source", "server", "url"], Value::from(value));
+        } else if key == API_TOKEN {
+            insert(&mut contract, ["source", "server", "api_token"], Value::from(value));
         }
     }
     (contract, ours)
@@ -62,7 +69,8 @@ pub(super) fn split(variables: Vec<(String, String)>) -> (Dict, Dict) {
 /// Lists are written with commas: they are the one type that a plain string cannot become.
 fn list_or_text(path: &str, value: String) -> Value {
     let is_list = path == "telemetry__use"
-        || path.starts_with("flags__") && path.ends_with("__trusted_keys")
+        || path.starts_with("flags__")
+            && (path.ends_with("__trusted_keys") || path.ends_with("__event_stream_flags"))
         || path.starts_with("source__") && path.ends_with("__folders");
     if is_list {
         let names: Vec<Value> =
@@ -123,5 +131,16 @@ mod tests {
         assert_eq!(name("curl").as_deref(), Some("curl_cli"));
         assert_eq!(name("inprocess").as_deref(), Some("reqwest"));
         assert_eq!(name("wget"), None);
+    }
+
+    #[test]
+    fn the_server_of_the_contract_is_that_of_the_source() {
+        let (contract, _) =
+            split(vec![(SERVER_URL.into(), "https://h".into()), (API_TOKEN.into(), "0042".into())]);
+
+        let value = |key: &str| {
+            contract.get("source").and_then(|s| s.find_ref("server")?.find_ref(key)).and_then(Value::as_str)
+        };
+        assert_eq!((value("url"), value("api_token")), (Some("https://h"), Some("0042")));
     }
 }

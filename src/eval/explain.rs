@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use serde_json::{Value as Json, json};
+
 use super::{
     context::EvalContext,
     predicate::{Number, NumberTest, Test, TextTest},
@@ -28,6 +30,7 @@ use super::{
 /// let rule = trace.rules().next().unwrap();
 /// assert!(!rule.matched());
 /// assert_eq!(rule.audience(), "user.plan eq \"pro\"");
+/// assert_eq!(trace.to_json()["rules"][0]["state"], "not_matched");
 /// assert_eq!(trace.outcome().unwrap().variant_key, "off");
 /// ```
 #[derive(Debug)]
@@ -88,6 +91,44 @@ pub enum RuleState {
     Testing,
     /// The environment declared its own rules, or its own variant, so the catch-all's rules are left aside.
     Overridden,
+}
+
+impl StepResult {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+impl Block {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::CatchAll => "catchall",
+        }
+    }
+}
+
+impl RuleState {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::NotMatched => "not_matched",
+            Self::Mismatch => "mismatch",
+            Self::NotReached => "not_reached",
+            Self::Testing => "testing",
+            Self::Overridden => "overridden",
+        }
+    }
 }
 
 impl Program {
@@ -206,6 +247,24 @@ impl Trace<'_> {
                 _ => None,
             }
         })
+    }
+
+    /// Returns the rules with their steps as JSON: `{rules: [{block, rule, audience, variant, state, steps: [{depth,
+    /// text, result}]}]}`.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let step = |s: Step<'_>| json!({"depth": s.depth(), "text": s.text(), "result": s.result().as_str()});
+        let rule = |rule: RuleTrace<'_>| {
+            json!({
+                "block": rule.block().as_str(),
+                "rule": format!("rule:{}", rule.index()),
+                "audience": rule.audience(),
+                "variant": rule.variant_key(),
+                "state": rule.state().as_str(),
+                "steps": rule.steps().map(step).collect::<Vec<_>>(),
+            })
+        };
+        json!({"rules": self.rules().map(rule).collect::<Vec<_>>()})
     }
 
     fn rules_of(&self, block: Block, plan: Plan, overridden: bool) -> impl Iterator<Item = RuleTrace<'_>> {

@@ -33,6 +33,7 @@ use crate::manifest::{
 /// let program = Program::compile(&manifest);
 /// let hit = program.evaluate("banner", "production", &EvalContext::new(), &EvalOptions::new()).unwrap();
 /// assert_eq!(hit.variant_key, "on");
+/// assert!(program.has_environment("production") && !program.has_environment("Not a name"));
 /// ```
 #[derive(Debug)]
 pub struct Program {
@@ -172,6 +173,13 @@ impl Program {
     /// Returns the flags' keys and types in byte order of the keys.
     pub fn flags(&self) -> impl Iterator<Item = (&str, FlagType)> {
         self.flags.iter().map(|f| (&*f.key, f.flag_type))
+    }
+
+    /// Returns true if flags can be evaluated in the environment: it is declared, or there is no roster and the name
+    /// is well-formed.
+    #[must_use]
+    pub fn has_environment(&self, name: &str) -> bool {
+        self.environment_named(name).is_some()
     }
 
     #[inline]

@@ -20,6 +20,7 @@ mod namespace;
 mod pinned;
 mod product;
 mod refresh;
+mod remote;
 mod typed;
 
 #[cfg(feature = "async-tokio")]
@@ -40,6 +41,7 @@ pub use self::{
     namespace::{NamedFile, Namespace},
     product::{FlagSnapshot, NamespaceMeta},
     refresh::RefreshHandle,
+    remote::NamespaceBuilder,
     typed::FlagData,
 };
 pub use crate::manifest::model::FlagValue;

@@ -24,7 +24,7 @@ pub use self::{
     diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
     diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
-    layout::{Found, Layout},
+    layout::{Found, Layout, SIGNATURE_FILE},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
     names::{is_environment, is_slug},

@@ -4,7 +4,7 @@ use axum::{extract::State, response::IntoResponse};
 use http::header;
 use utoipa::{
     Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -27,6 +27,9 @@ use crate::{
         (name = "tenants", description = "Owners of namespaces"),
         (name = "namespaces", description = "Namespaces of flags"),
         (name = "tokens", description = "Credentials of services"),
+        (name = "manifest", description = "Versions of a namespace's files"),
+        (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
+        (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),
         (name = "audit", description = "Who changed what"),
         (name = "server", description = "The server itself")
     )
@@ -39,7 +42,10 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        document.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", scheme);
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        components.add_security_scheme("api_key", header);
     }
 }
 

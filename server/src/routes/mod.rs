@@ -10,8 +10,10 @@ use crate::{app::App, console, frame, problem::Problem};
 
 mod checked;
 mod document;
+mod evaluate;
 mod health;
-mod principal;
+mod manifest;
+mod ofrep;
 mod tenants;
 mod typed;
 
@@ -22,8 +24,10 @@ const BODY: usize = 256 * 1_024;
 pub(crate) fn router(app: App) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::Document::openapi())
         .merge(document::routes())
+        .merge(evaluate::routes())
         .merge(health::routes())
-        .merge(principal::routes())
+        .merge(manifest::routes())
+        .merge(ofrep::routes())
         .merge(tenants::routes())
         .merge(typed::routes())
         .merge(console::routes())

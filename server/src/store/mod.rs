@@ -1,11 +1,24 @@
 //! Where everything that must survive a restart is kept.
 
-use std::{fmt, path::Path, time::SystemTime};
+mod changes;
+mod copy;
+mod cursor;
+pub mod engine;
+pub mod migration;
+pub mod records;
+pub mod sqlite;
+mod tables;
+mod tokens;
+mod versions;
+
+use std::{fmt, path::Path, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use leverframe::Result;
+use leverframe::{Result, Secret, traits::Clock};
 use tokio::sync::broadcast;
+
+pub use self::sqlite::SqliteStore;
 
 use crate::model::{
     AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
@@ -129,4 +142,18 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn restore(&self, from: &Path) -> Result<()>;
     /// Lets go of connections and tasks.
     async fn close(&self);
+}
+
+/// Opens the store: the database of that URL, or else the embedded one in the data directory; migrates it.
+///
+/// # Errors
+/// `Config` for a URL that cannot be used, `Unsupported` for a database of a newer program, and what the store itself
+/// fails with.
+pub async fn open(data: &Path, database: Option<&Secret>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    Ok(match database {
+        Some(_url) => {
+            return Err(leverframe::Error::new(leverframe::ErrorKind::Unsupported, "open a database"));
+        }
+        None => Arc::new(SqliteStore::open(data, clock).await?),
+    })
 }

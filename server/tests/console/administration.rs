@@ -15,7 +15,9 @@ async fn a_superadmin_creates_a_tenant_and_a_namespace_and_sees_them_in_the_audi
     browser.fill(".drawer [name=slug]", "globex").await;
     browser.fill(".drawer [name=login_value]", "globex.example").await;
     browser.click(".drawer [type=submit]").await;
-    browser.wait("[...document.querySelectorAll('.tenant')].some(one => one.innerText.includes('globex'))").await;
+    browser
+        .wait("[...document.querySelectorAll('.tenant')].some(one => one.innerText.includes('globex'))")
+        .await;
 
     browser.go("#/t/globex").await;
     browser.wait_for_text("This tenant has no namespaces yet").await;
@@ -62,7 +64,8 @@ async fn a_tenant_admin_issues_a_token_whose_secret_shows_once_and_revokes_it() 
     browser.click("[aria-label='Revoke checkout service']").await;
     browser.click("dialog .danger").await;
     browser.wait("!document.querySelector('[aria-label=\"Revoke checkout service\"]')").await;
-    let refused = house.call(&secret, "GET", "tenants/acme/namespaces/payments/manifest/versions", None).await;
+    let refused =
+        house.call(&secret, "GET", "tenants/acme/namespaces/payments/manifest/versions", None).await;
     assert_eq!(refused.status, 401);
     browser.expect_no_complaints().await;
 }
@@ -79,6 +82,9 @@ async fn connected_clients_are_listed_with_how_far_behind_they_are() {
 
     let table = browser.text("main").await;
     assert!(table.contains("1 open stream") && table.contains("up to date"), "{table}");
-    assert_eq!(browser.get("document.querySelector('tbody tr td').innerText.startsWith('tok_')").await, json!(true));
+    assert_eq!(
+        browser.get("document.querySelector('tbody tr td').innerText.startsWith('tok_')").await,
+        json!(true)
+    );
     browser.expect_no_complaints().await;
 }

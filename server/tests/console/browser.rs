@@ -67,8 +67,10 @@ impl Browser {
             "timeouts": {"script": PATIENCE_MS + 5_000, "pageLoad": 60_000},
         }}});
         let body = serde_json::to_vec(&wanted).unwrap();
-        let answer = wire::send(address, "POST", "/session", &[("content-type", "application/json")], &body).await;
-        let session = answer.json()["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{}", answer.json()));
+        let answer =
+            wire::send(address, "POST", "/session", &[("content-type", "application/json")], &body).await;
+        let session =
+            answer.json()["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{}", answer.json()));
         let session = session.to_owned();
         let browser = Self { driver, address, session, _profile: profile };
         browser.resize(1280, 900).await;
@@ -223,7 +225,8 @@ impl Drop for Browser {
         if let Ok(mut stream) = std::net::TcpStream::connect(self.address) {
             use std::io::{Read, Write};
             let path = format!("/session/{}", self.session);
-            let request = format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+            let request =
+                format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
             // Best effort: what ends here is a test, and its outcome is settled.
             let _ = stream.write_all(request.as_bytes());
             let _ = stream.read_to_end(&mut Vec::new());

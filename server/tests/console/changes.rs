@@ -18,7 +18,9 @@ async fn a_change_made_elsewhere_shows_without_a_reload_and_leaves_the_focus_alo
     assert_eq!(house.upload("payments", &files).await, 2);
 
     browser.wait_for_text("is more than 12").await;
-    browser.wait("document.querySelector('[data-key=\"chargeback-evidence\"]').classList.contains('flash')").await;
+    browser
+        .wait("document.querySelector('[data-key=\"chargeback-evidence\"]').classList.contains('flash')")
+        .await;
     browser.wait("document.getElementById('polite').textContent.includes('Version 2 is current: 1 flag changed: chargeback-evidence')").await;
     browser.wait("document.getElementById('live-badge').innerText.includes('v2')").await;
     assert_eq!(browser.get("window.loaded").await, "once");
@@ -28,7 +30,8 @@ async fn a_change_made_elsewhere_shows_without_a_reload_and_leaves_the_focus_alo
     assert!(fetched.as_str().unwrap().contains("paths=flags%2Fchargeback-evidence.toml"), "{fetched}");
 
     // A change of a segment marks the flags that look at it; a flag that is gone leaves the list.
-    let mut files = changed(files, "segments/flagged-by-risk.toml", "schema_version", "# Changed\nschema_version");
+    let mut files =
+        changed(files, "segments/flagged-by-risk.toml", "schema_version", "# Changed\nschema_version");
     files = changed(files, "segments/instant-payout-tenth.toml", "999", "1999");
     files.retain(|(path, _)| path != "flags/risk-model.toml");
     house.upload("payments", &files).await;
@@ -71,7 +74,12 @@ async fn versions_are_compared_and_rolled_back_after_a_question() {
 async fn who_may_only_read_is_offered_no_change() {
     let house = House::with_payments().await;
     let browser = &house.browser;
-    house.upload("payments", &changed(payments(), "flags/chargeback-evidence.toml", "value = 10", "value = 12")).await;
+    house
+        .upload(
+            "payments",
+            &changed(payments(), "flags/chargeback-evidence.toml", "value = 10", "value = 12"),
+        )
+        .await;
     house.log_in(&house.token("namespace_read", Some("payments")).await).await;
 
     house.go("payments", "history").await;
@@ -92,8 +100,14 @@ async fn an_archive_is_linted_first_and_uploaded_only_if_it_passes() {
         std::fs::write(&path, crate::house::archive_of(files)).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let good = write("good.tar.gz", &changed(payments(), "flags/chargeback-evidence.toml", "value = 10", "value = 12"));
-    let bad = write("bad.tar.gz", &changed(payments(), "flags/chargeback-evidence.toml", "flagged-by-risk", "nobody-at-all"));
+    let good = write(
+        "good.tar.gz",
+        &changed(payments(), "flags/chargeback-evidence.toml", "value = 10", "value = 12"),
+    );
+    let bad = write(
+        "bad.tar.gz",
+        &changed(payments(), "flags/chargeback-evidence.toml", "flagged-by-risk", "nobody-at-all"),
+    );
     house.log_in(&house.token("namespace_write", Some("payments")).await).await;
     house.go("payments", "upload").await;
     browser.wait_for_text("Choose an archive").await;
@@ -107,6 +121,9 @@ async fn an_archive_is_linted_first_and_uploaded_only_if_it_passes() {
     browser.fill("#archive", &good).await;
     browser.click("#send-archive").await;
     browser.wait_for_text("Version 2 is current").await;
-    assert_eq!(house.must("GET", "tenants/acme/namespaces/payments", None).await["namespace"]["version"], json!(2));
+    assert_eq!(
+        house.must("GET", "tenants/acme/namespaces/payments", None).await["namespace"]["version"],
+        json!(2)
+    );
     browser.expect_no_complaints().await;
 }

@@ -2,11 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
-use leverframe::{
-    backends::clock_system::SystemClock,
-    document::Tree,
-    manifest::archive,
-};
+use leverframe::{backends::clock_system::SystemClock, document::Tree, manifest::archive};
 use leverframe_server::{Admin, Running, ServeOptions, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;

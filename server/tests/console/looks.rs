@@ -128,11 +128,16 @@ async fn ten_thousand_flags_stay_usable() {
     let browser = &house.browser;
     house.namespace("payments").await;
     let flag = |on: &str| {
-        format!("schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\ndescription = \"One of many\"\n[flag.variants]\non = true\noff = false\n[flag.environments._]\nvariant = \"{on}\"\n")
+        format!(
+            "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\ndescription = \"One of many\"\n[flag.variants]\non = true\noff = false\n[flag.environments._]\nvariant = \"{on}\"\n"
+        )
     };
     let mut files: Vec<(String, String)> =
         (0..COUNT).map(|at| (format!("flags/flag-{at:05}.toml"), flag("off"))).collect();
-    files.push(("namespace.toml".into(), "schema_version = \"0.1\"\n[namespace]\nslug = \"payments\"\n".into()));
+    files.push((
+        "namespace.toml".into(),
+        "schema_version = \"0.1\"\n[namespace]\nslug = \"payments\"\n".into(),
+    ));
     house.upload("payments", &files).await;
     house.log_in(&house.admin).await;
 
@@ -168,7 +173,11 @@ async fn pictures_show_the_pages_in_both_schemes() {
     let folder = asked.first().map(|(_, folder)| folder.expose().to_owned());
     let house = lived_in().await;
     let browser = &house.browser;
-    for token in [("namespace_read", "checkout service"), ("namespace_write", "deploy pipeline"), ("namespace_client", "storefront")] {
+    for token in [
+        ("namespace_read", "checkout service"),
+        ("namespace_write", "deploy pipeline"),
+        ("namespace_client", "storefront"),
+    ] {
         let mut body = json!({"type": token.0, "tenant": "acme", "namespace": "payments", "name": token.1});
         if token.0 == "namespace_client" {
             body["environment"] = json!("production");
@@ -211,7 +220,11 @@ async fn pictures_show_the_pages_in_both_schemes() {
     if let Some(folder) = &folder {
         for scheme in ["light", "dark"] {
             browser.prefer(scheme).await;
-            fs::write(Path::new(folder).join(format!("console-login-{scheme}.png")), browser.screenshot().await).unwrap();
+            fs::write(
+                Path::new(folder).join(format!("console-login-{scheme}.png")),
+                browser.screenshot().await,
+            )
+            .unwrap();
         }
     }
     browser.expect_no_complaints().await;

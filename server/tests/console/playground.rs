@@ -21,7 +21,12 @@ async fn the_answer_comes_with_its_trace_and_what_would_change_it() {
 
     assert!(browser.text(".outcome").await.contains("assisted"));
     let trace = browser.text(".trace").await;
-    assert!(trace.contains("does not match") && trace.contains("matches") && trace.contains("account.chargebacks gt 10"), "{trace}");
+    assert!(
+        trace.contains("does not match")
+            && trace.contains("matches")
+            && trace.contains("account.chargebacks gt 10"),
+        "{trace}"
+    );
     assert!(trace.contains("Why not"), "{trace}");
     let nearest = browser.text(".nearest").await;
     assert!(nearest.contains("account.chargebacks"), "{nearest}");
@@ -49,7 +54,11 @@ async fn all_flags_are_evaluated_at_once_and_the_command_has_no_token() {
     let command = command.as_str().unwrap();
     assert!(command.contains("$LEVERFRAME_TOKEN") && !command.contains("exd_"), "{command}");
     // The command does what it says, also with a quote in the context.
-    let run = std::process::Command::new("bash").args(["-c", command]).env("LEVERFRAME_TOKEN", &token).output().unwrap();
+    let run = std::process::Command::new("bash")
+        .args(["-c", command])
+        .env("LEVERFRAME_TOKEN", &token)
+        .output()
+        .unwrap();
     let answer: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(answer["results"].as_object().unwrap().len(), 16, "{answer}");
     browser.expect_no_complaints().await;
@@ -88,7 +97,10 @@ async fn a_client_token_sees_the_playground_of_its_environment_and_nothing_else(
     browser.wait_for(".outcome").await;
 
     assert!(browser.text(".outcome").await.contains("manual"));
-    assert_eq!(browser.get("[...document.querySelectorAll('.tab')].map(tab => tab.textContent)").await, json!(["Playground"]));
+    assert_eq!(
+        browser.get("[...document.querySelectorAll('.tab')].map(tab => tab.textContent)").await,
+        json!(["Playground"])
+    );
     assert_eq!(browser.get("document.getElementById('try-env').readOnly").await, json!(true));
     browser.expect_no_complaints().await;
 }

@@ -33,7 +33,8 @@ async fn a_token_is_kept_in_memory_only_and_gone_after_a_reload() {
 async fn a_wrong_token_is_refused_in_words_and_a_revoked_one_ends_the_session() {
     let house = House::with_payments().await;
     let browser = &house.browser;
-    let issued = json!({"type": "namespace_read", "tenant": "acme", "namespace": "payments", "name": "to be revoked"});
+    let issued =
+        json!({"type": "namespace_read", "tenant": "acme", "namespace": "payments", "name": "to be revoked"});
     let issued = house.must("POST", "tokens", Some(issued)).await;
 
     browser.visit(&format!("{}/", house.server.url())).await;
@@ -139,7 +140,9 @@ async fn everything_is_reached_with_the_keyboard_alone() {
     // Environments are tabs.
     tab_to(browser, "document.activeElement.matches('.frame-lever')").await;
     browser.press(RIGHT).await;
-    browser.wait("document.activeElement.id === 'env-staging' && document.activeElement.ariaSelected === 'true'").await;
+    browser
+        .wait("document.activeElement.id === 'env-staging' && document.activeElement.ariaSelected === 'true'")
+        .await;
 
     // The skip link jumps over the board, and back is back.
     browser.run("document.activeElement.blur(); scrollTo(0, 0)", json!([])).await;
@@ -151,9 +154,17 @@ async fn everything_is_reached_with_the_keyboard_alone() {
 
     tab_to(browser, "document.activeElement.matches('#flag-search')").await;
     browser.press_with(SHIFT, TAB).await;
-    tab_back_to(browser, "document.activeElement.matches('.tab') && document.activeElement.textContent === 'Playground'").await;
+    tab_back_to(
+        browser,
+        "document.activeElement.matches('.tab') && document.activeElement.textContent === 'Playground'",
+    )
+    .await;
     browser.press(ENTER).await;
-    browser.wait("document.activeElement.textContent === 'Playground' && document.activeElement.tagName === 'H1'").await;
+    browser
+        .wait(
+            "document.activeElement.textContent === 'Playground' && document.activeElement.tagName === 'H1'",
+        )
+        .await;
     tab_to(browser, "document.activeElement.id === 'evaluate'").await;
     browser.press(ENTER).await;
     browser.wait_for_text("16 flags").await;
@@ -211,7 +222,8 @@ async fn hostile_names_and_descriptions_are_shown_as_text() {
          [[flag.environments._.rules]]\ndescription = {quoted}\nvariant = \"on\"\n\
          predicate = {{ attribute = \"user.name\", op = \"eq\", value = {quoted} }}\n"
     );
-    let namespace = format!("schema_version = \"0.1\"\n[namespace]\nslug = \"payments\"\ndisplay_name = {quoted}\n");
+    let namespace =
+        format!("schema_version = \"0.1\"\n[namespace]\nslug = \"payments\"\ndisplay_name = {quoted}\n");
     house.upload("payments", &[("flags/evil.toml".into(), flag), ("namespace.toml".into(), namespace)]).await;
     house.log_in(&house.admin).await;
 

@@ -11,9 +11,9 @@ use tokio::task;
 
 use super::ExdClient;
 use crate::{
-    HttpBackend, UriAuth,
+    HttpBackend, Secret, UriAuth,
     error::chain,
-    flags::{ExdError, LoadError, LoadOptions, Namespace, product::FlagProduct},
+    flags::{ExdError, LoadError, LoadOptions, Namespace, product::FlagProduct, remote::Remote},
     live::{Feed, Keep, Schedule, StalePolicy, block_on},
     traits::{Clock, Source},
 };
@@ -26,11 +26,12 @@ const POLL_INTERVAL: Duration = Duration::from_secs(30);
 /// | source | refresh |
 /// |---|---|
 /// | [`namespace_dir`](Self::namespace_dir), [`namespace_inline`](Self::namespace_inline) | none |
-/// | [`namespace_uri`](Self::namespace_uri), [`namespace_source`](Self::namespace_source) | every `poll_interval`, and at once when the source tells of a change |
+/// | [`namespace_uri`](Self::namespace_uri), [`namespace_source`](Self::namespace_source), [`server`](Self::server) | every `poll_interval`, and at once when the source tells of a change |
 #[derive(Debug)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ExdClientBuilder {
     place: Result<Option<Place>, ExdError>,
+    remote: Remote,
     environment: Option<String>,
     poll_interval: Duration,
     dry_run: bool,
@@ -41,6 +42,7 @@ pub struct ExdClientBuilder {
 enum Place {
     Directory(PathBuf),
     Inline(Namespace),
+    Server,
     Source(Arc<dyn Source>),
     Uri(String),
 }
@@ -49,6 +51,7 @@ impl ExdClientBuilder {
     pub(super) fn new() -> Self {
         Self {
             place: Ok(None),
+            remote: Remote::default(),
             environment: None,
             poll_interval: POLL_INTERVAL,
             dry_run: false,
@@ -75,6 +78,32 @@ impl ExdClientBuilder {
     /// Loads from a source of any kind, one's own included, and keeps it current.
     pub fn namespace_source(self, source: Arc<dyn Source>) -> Self {
         self.place(Place::Source(source))
+    }
+
+    /// Loads from a server and keeps current, by its base URL without `/api/v1`. Pair it with
+    /// [`namespace`](Self::namespace), [`api_token`](Self::api_token) and, unless it is the token's own,
+    /// [`tenant`](Self::tenant).
+    pub fn server(mut self, url: impl Into<String>) -> Self {
+        self.remote.server = Some(url.into());
+        self.place(Place::Server)
+    }
+
+    /// Sets the slug of the tenant on the server. Left out, it is that of the token.
+    pub fn tenant(mut self, slug: impl Into<String>) -> Self {
+        self.remote.tenant = Some(slug.into());
+        self
+    }
+
+    /// Sets the slug of the namespace on the server. Required with [`server`](Self::server).
+    pub fn namespace(mut self, slug: impl Into<String>) -> Self {
+        self.remote.namespace = Some(slug.into());
+        self
+    }
+
+    /// Sets the token for the server. Required with [`server`](Self::server).
+    pub fn api_token(mut self, token: impl Into<String>) -> Self {
+        self.remote.api_token = Some(Secret::new(token));
+        self
     }
 
     /// Sets the environment to evaluate in. Required.
@@ -164,6 +193,10 @@ impl ExdClientBuilder {
             Place::Inline(namespace) => (namespace, false),
             Place::Directory(path) => (load(move || Namespace::from_dir(path)).await?, false),
             Place::Uri(uri) => (load(move || Namespace::from_uri_with_options(uri, &options)).await?, true),
+            Place::Server => {
+                let remote = self.remote.complete(ExdError::MissingField)?;
+                (load(move || remote.load(options)).await?, true)
+            }
             Place::Source(source) => (load(move || Namespace::from_source(source, &options)).await?, true),
         };
         let client = ExdClient::assemble(namespace.feed, &environment, self.dry_run);

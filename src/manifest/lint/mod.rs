@@ -28,6 +28,16 @@ use super::{
 };
 use crate::document::{Entry, Tree};
 
+/// The major of the schema that this library implements: the `0` of `schema_version = "0.1"`.
+///
+/// Lint refuses others only where [`LintOptions::with_schema_major`] asks for it.
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::manifest::lint::SCHEMA_MAJOR, 0);
+/// ```
+pub const SCHEMA_MAJOR: u64 = 0;
+
 /// What lint goes by, besides the files.
 ///
 /// # Examples

@@ -1,0 +1,8 @@
+//! What the store promises, kept by both of its engines.
+
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod conformance;
+mod lists;
+mod place;
+mod sqlite;

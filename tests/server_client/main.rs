@@ -1,0 +1,10 @@
+//! Clients of a server: against a peer that speaks the contract, and that a test lets break it.
+#![cfg(all(feature = "testing", feature = "async-tokio"))]
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+#[path = "../support/shop.rs"]
+mod shop;
+#[allow(dead_code, reason = "the stream's tests use the rest")]
+mod stage;
+
+mod polls;
