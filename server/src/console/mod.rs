@@ -133,6 +133,7 @@ mod tests {
             let text = std::str::from_utf8(file.content).unwrap();
             let imports = text
                 .lines()
+                .filter(|line| line.starts_with("import "))
                 .filter_map(|line| line.split_once(" from \""))
                 .map(|(_, rest)| rest.split('"').next().unwrap());
             for import in imports {

@@ -87,11 +87,12 @@ function archiveForm(file) {
 
 export const api = {
   /** Asks who a token belongs to, before there is a session. */
-  async whoami(token) { return (await json("GET", "principal", { as: token })).principal; },
+  async whoami(token) { return (await json("GET", "tokens/self", { as: token })).token; },
 
   tenants: (part) => page("tenants", "tenants", part),
   createTenant: (body) => json("POST", "tenants", { body }),
   namespaces: (part) => page("namespaces", "namespaces", part),
+  namespacesOf: (tenant, part) => page(`tenants/${encodeURIComponent(tenant)}/namespaces`, "namespaces", part),
   async namespace(tenant, namespace, signal) { return (await json("GET", ns(tenant, namespace), { signal })).namespace; },
   createNamespace: (tenant, body) => json("POST", `tenants/${encodeURIComponent(tenant)}/namespaces`, { body }),
 
@@ -107,7 +108,7 @@ export const api = {
   diff: (tenant, namespace, from, to, signal) =>
     json("GET", `${ns(tenant, namespace)}/manifest/diff`, { query: { from: String(from), to: String(to) }, signal }),
   rollback: (tenant, namespace, version, current) =>
-    json("POST", `${ns(tenant, namespace)}/manifest/rollback`, { body: { version }, headers: { "if-version": String(current) } }),
+    json("POST", `${ns(tenant, namespace)}/manifest/rollback`, { body: { version, if_version: current } }),
   lint: (tenant, namespace, file) => json("POST", `${ns(tenant, namespace)}/manifest/lint`, { body: archiveForm(file) }),
   upload: (tenant, namespace, file, current) =>
     json("PUT", `${ns(tenant, namespace)}/manifest`, { body: archiveForm(file), headers: { "if-version": String(current) } }),
@@ -115,12 +116,12 @@ export const api = {
   evaluate: (tenant, namespace, body, signal) => json("POST", `${ns(tenant, namespace)}/evaluate`, { body, signal }),
   evaluateAll: (tenant, namespace, body, signal) => json("POST", `${ns(tenant, namespace)}/evaluate/all`, { body, signal }),
   explain: (tenant, namespace, body, signal) => json("POST", `${ns(tenant, namespace)}/explain`, { body, signal }),
-  clients: (tenant, namespace, signal) => json("GET", `${ns(tenant, namespace)}/clients`, { signal }),
+  clients: (tenant, namespace, signal) => json("GET", `${ns(tenant, namespace)}/clients`, { query: { limit: "500" }, signal }),
 
   tokens: (part) => page("tokens", "tokens", part),
   createToken: (body) => json("POST", "tokens", { body }),
   revokeToken: (id) => send("DELETE", `tokens/${encodeURIComponent(id)}`),
-  audit: (part) => page("audit", "events", part),
+  audit: (tenant, part) => page(tenant ? `tenants/${encodeURIComponent(tenant)}/audit` : "audit", "events", part),
 
   events: (query, headers, signal) => send("GET", "events", { query, headers: { accept: "text/event-stream", ...headers }, signal }),
 };

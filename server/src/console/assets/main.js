@@ -35,7 +35,7 @@ const SECTIONS = [
   ["history", "History", "manifest.read", historyPage],
   ["upload", "Upload", "manifest.write", uploadPage],
   ["try", "Playground", "evaluate", tryPage],
-  ["clients", "Clients", "audit.read", clientsPage],
+  ["clients", "Clients", "clients.read", clientsPage],
 ];
 
 let live = null;

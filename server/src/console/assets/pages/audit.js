@@ -15,7 +15,7 @@ export function auditPage({ tenant, signal }) {
   async function read(more = false) {
     if (!more) swap(list, loading("the log"));
     try {
-      const part = await api.audit({ cursor: more ? next : null, limit: 100, query: tenant ? { tenant } : {}, signal });
+      const part = await api.audit(tenant, { cursor: more ? next : null, limit: 100, signal });
       events = more ? [...events, ...part.items] : part.items;
       next = part.next;
       draw();

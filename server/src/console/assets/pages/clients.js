@@ -15,26 +15,42 @@ export function clientsPage({ tenant, namespace, live, signal }) {
   async function read() {
     clearTimeout(timer);
     try {
-      answer = await api.clients(tenant, namespace, signal);
+      const got = await api.clients(tenant, namespace, signal);
+      // Whoever has version 7 is behind since version 8 was uploaded.
+      const since = got.clients.some((client) => client.versions_behind > 0) ? await uploads(got.version) : new Map();
+      answer = { ...got, since };
       draw();
     } catch (error) {
       if (signal.aborted) return;
       swap(body, failed(error, () => { swap(body, loading("clients")); read(); }));
     }
-    // A page that nobody looks at asks nothing.
-    if (!signal.aborted) timer = setTimeout(() => (document.hidden ? (timer = setTimeout(read, EVERY_MS)) : read()), EVERY_MS);
+    if (!signal.aborted) again();
+  }
+
+  // A page that nobody looks at asks nothing.
+  function again() {
+    timer = setTimeout(() => (document.hidden ? again() : read()), EVERY_MS);
+  }
+
+  let known = { version: 0, at: new Map() };
+  async function uploads(version) {
+    if (known.version !== version) {
+      const { items } = await api.versions(tenant, namespace, { limit: 100, signal });
+      known = { version, at: new Map(items.map((one) => [one.version, one.uploaded_at])) };
+    }
+    return known.at;
   }
 
   function draw() {
-    const clients = answer.clients ?? [];
-    const current = answer.current_version ?? live?.model?.version ?? 0;
-    const behind = clients.filter((client) => (client.behind ?? 0) > 0);
+    const { clients, version, since } = answer;
+    const behind = clients.filter((client) => client.versions_behind > 0);
     swap(body,
       h("p.clients-sum", h("strong", plural(clients.length, "open stream")), ", ",
-        behind.length === 0 ? h("span.good", `all at version ${current}`) : h("span.bad", `${behind.length} behind version ${current}`)),
+        behind.length === 0 ? h("span.good", `${clients.length === 1 ? "" : "all "}at version ${version}`) : h("span.bad", `${behind.length} behind version ${version}`)),
       clients.length === 0
         ? empty("Nobody follows this namespace over the event stream.", h("p.quiet", "Clients that poll do not show here."))
-        : table("Clients", ["Client", "Token", "Follows", "Version", "Behind", "Since", "Connected"], clients.map((client) => row(client, current))));
+        : table("Clients", ["Client", "Token", "Follows", "Version", "Behind", "Since", "Connected"], clients.map((client) => row(client, since))),
+      h("p.quiet", "Streams of the server process that answers this page; of several on one database, each knows its own."));
   }
 
   const off = live?.on((kind) => { if (kind === "model") read(); });
@@ -46,15 +62,15 @@ export function clientsPage({ tenant, namespace, live, signal }) {
   };
 }
 
-function row(client, current) {
-  const { id, token, peer, subscription, version, behind = 0, behind_since: since, connected_at: connected, user_agent: agent } = client;
+function row(client, since) {
+  const { id, token, address, flags, user_agent: agent, connected_at: connected, delivered_version: version, versions_behind: behind, queued } = client;
   return h("tr", { data: { key: `client ${id}` }, class: behind > 0 ? "row-behind" : null },
-    h("th", { scope: "row" }, h("span", peer ?? id), agent && h("span.quiet.clip", agent)),
-    h("td", h("code", token ?? "–")),
-    h("td", subscriptionWords(subscription)),
-    h("td", version ? h("span.plate.plate-small", `v${version}`) : "–"),
-    h("td", lag(behind, current)),
-    h("td", behind > 0 ? time(since) : h("span.quiet", "–")),
+    h("th", { scope: "row" }, h("span", address ?? "unknown address"), agent && h("span.quiet.clip", { title: agent }, agent)),
+    h("td", token.name || "unnamed", " ", h("code.quiet", token.id)),
+    h("td", flags === null ? "all flags" : h("span", { title: flags.join(", ") }, plural(flags.length, "flag"))),
+    h("td", version > 0 ? h("span.plate.plate-small", `v${version}`) : h("span.quiet", "none yet")),
+    h("td", lag(behind), queued > 0 && h("span.quiet", ` ${queued} waiting`)),
+    h("td", behind > 0 ? time(since.get(version + 1)) : h("span.quiet", "–")),
     h("td", time(connected)));
 }
 
@@ -62,9 +78,4 @@ function row(client, current) {
 function lag(behind) {
   if (behind === 0) return chip("up to date", "good");
   return h("span.lag", h("span.lag-bar", { style: { "--wide": `${Math.min(behind, 10) * 10}%` }, "aria-hidden": "true" }), plural(behind, "version"));
-}
-
-function subscriptionWords(subscription) {
-  if (!subscription || subscription === "*" || (Array.isArray(subscription) && subscription.length === 0)) return "all flags";
-  return Array.isArray(subscription) ? plural(subscription.length, "flag") : String(subscription);
 }

@@ -131,7 +131,7 @@ const KIND = { added: "+", removed: "−", changed: "~" };
 
 /** Changes in words, by what they are about; then whom they move. */
 function drawDiff(answer, from, until, { tenant, namespace }) {
-  const { changes = [], moves = [], max_moved: most } = answer.diff ?? answer;
+  const { changes = [], moves = [], max_moved: most } = answer;
   const groups = new Map();
   for (const change of changes) {
     const head = change.subject.split(" / ")[0];

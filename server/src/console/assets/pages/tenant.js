@@ -11,8 +11,7 @@ import { namespaceCard, slugInput } from "./home.js";
 export function tenantPage({ tenant, signal, go }) {
   const place = h("div");
   const may = session.may("namespace.create", tenant);
-  const read = () => fill(place, "namespaces", async () =>
-    (await all((part) => api.namespaces({ ...part, query: { tenant }, signal }))).filter((one) => one.tenant === tenant),
+  const read = () => fill(place, "namespaces", () => all((part) => api.namespacesOf(tenant, { ...part, signal })),
   (own) => (own.length === 0
     ? empty("This tenant has no namespaces yet.", may && h("p", "Create the first below."))
     : [h("p.count", plural(own.length, "namespace")), h("ul.cards", own.map(namespaceCard))]), signal);

@@ -26,6 +26,7 @@ export function tryPage(scene) {
   let environment = bound ?? query.get("env") ?? "";
   let running = null;
   let answer = null;
+  let want = "";
 
   const flagInput = h("input.mono", { id: "try-flag", list: "try-flags", value: flagKey, placeholder: "all flags", autocomplete: "off", spellcheck: "false" });
   const flagNames = h("datalist", { id: "try-flags" });
@@ -116,8 +117,8 @@ export function tryPage(scene) {
       return { kind: "bare", version: one.manifest_version, ...one.results?.[flagKey], variant: one.results?.[flagKey]?.variant_key, error: one.errors?.[flagKey] };
     }
     const { flags, ...rest } = request;
-    const explained = await api.explain(tenant, namespace, { ...rest, flag: flags[0] }, abort);
-    return { kind: "explained", version: explained.manifest_version, variant: explained.result?.variant_key ?? null, explained };
+    const explained = await api.explain(tenant, namespace, { ...rest, flag: flags[0], ...(want ? { want } : {}) }, abort);
+    return { kind: "explained", version: explained.manifest_version, variant: explained.outcome?.variant_key ?? null, explained: { ...explained, want } };
   }
 
   function showResult() {
@@ -130,7 +131,7 @@ export function tryPage(scene) {
     const asked = h("p.asked", request.flags ? code(request.flags[0]) : "All flags", " in ", h("strong", request.environment ?? bound), ", version ", h("span.plate.plate-small", `v${got.version}`));
     if (got.kind === "all") swap(result, asked, allTable(got.rows));
     else if (got.kind === "bare") swap(result, asked, outcome({ result: got.error ? null : got, error: got.error }));
-    else swap(result, asked, outcome(got.explained), trace(got.explained, { ...scene, model, take: (context) => { editor.set(context); kept.set(place, context); showCurl(); evaluate(); } }));
+    else swap(result, asked, outcome({ result: got.explained.outcome, error: got.explained.error }), trace(got.explained, { ...scene, model, take: (context) => { editor.set(context); kept.set(place, context); showCurl(); want = ""; evaluate(); }, wish: (key) => { want = key; evaluate({ quiet: true }); } }));
   }
 
   function allTable(rows) {
@@ -166,7 +167,7 @@ export function tryPage(scene) {
       h("p.quiet", "The token is not in it: set ", code("LEVERFRAME_TOKEN"), " yourself.")));
   form.addEventListener("submit", (event) => { event.preventDefault(); evaluate(); });
   form.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); evaluate(); } });
-  flagInput.addEventListener("change", () => { flagKey = flagInput.value.trim(); refine({ flag: flagKey }); answer = null; offer(); showCurl(); showResult(); });
+  flagInput.addEventListener("change", () => { flagKey = flagInput.value.trim(); refine({ flag: flagKey }); answer = null; want = ""; offer(); showCurl(); showResult(); });
   testing.addEventListener("change", showCurl);
 
   const off = live?.on((kind, detail) => {
@@ -188,6 +189,7 @@ export function tryPage(scene) {
       environment = bound ?? next.query.get("env") ?? environment;
       flagInput.value = flagKey;
       answer = null;
+      want = "";
       showControls();
       offer();
       showCurl();

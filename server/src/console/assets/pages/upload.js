@@ -36,7 +36,7 @@ export function uploadPage({ tenant, namespace, live, signal }) {
       // Kept as bytes: the file may change on disk between the check and the upload.
       const held = new Blob([await file.arrayBuffer()], { type: "application/gzip" });
       const answer = await api.lint(tenant, namespace, held);
-      if (!signal.aborted) showFindings(file, held, answer);
+      if (!signal.aborted) showFindings(file, held, answer.lint ?? answer);
     } catch (error) {
       if (signal.aborted) return;
       if (error instanceof Refusal && error.details.lint) showFindings(file, null, error.details.lint);

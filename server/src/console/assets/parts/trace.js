@@ -39,36 +39,30 @@ function mismatchWords(result, error) {
 /** Rule by rule, with why not. */
 export function trace(explained, scene) {
   const rules = explained.trace?.rules ?? [];
-  const reasons = new Map((explained.why_not ?? []).map((one) => [`rule:${one.index ?? one.rule}`, one.reasons ?? []]));
+  const whys = new Map(explained.why.map((one) => [one.rule, one]));
   const flag = scene.model?.byFlag.get(explained.flag);
   return [
     h("section.trace", { "aria-labelledby": "trace-title" },
       h("h3", { id: "trace-title" }, "Rule by rule"),
       rules.length === 0
         ? h("p.quiet", "There are no rules here: everybody gets this.")
-        : h("ol.trace-rules", rules.map((rule) => traceRule(rule, reasons.get(rule.rule) ?? rule.reasons ?? [], flag)))),
-    nearest(explained.nearest_change, scene),
+        : h("ol.trace-rules", rules.map((rule) => traceRule(rule, rule.state === "overridden" ? null : whys.get(rule.rule))))),
+    nearest(explained, flag, scene),
   ];
 }
 
-function traceRule(rule, reasons, flag) {
+function traceRule(rule, why) {
   const [word, tone] = STATES[rule.state] ?? [rule.state, "plain"];
   const number = Number(rule.rule.split(":")[1]) + 1;
   const steps = rule.steps ?? [];
-  const description = descriptionOf(rule, flag);
+  const reasons = why?.reasons ?? [];
   return h("li.trace-rule", { class: `trace-${rule.state}` },
     h("div.rule-number", `${number}`),
     h("div.rule-body",
-      description && h("p.rule-why", description),
+      why?.description && h("p.rule-why", why.description),
       h("p.trace-head", h("span", rule.block === "environment" ? "" : h("span.quiet", "catch-all · ")), audienceWords(rule.audience), " → ", h("span.variant-key", rule.variant), " ", chip(word, tone)),
       steps.length > 0 && rule.state !== "not_reached" && h("ul.steps", steps.map(step)),
       rule.state === "not_matched" && reasons.length > 0 && h("p.why-not", h("strong", "Why not: "), reasons.map((one, at) => [at > 0 && "; ", reasonWords(one)]))));
-}
-
-function descriptionOf(rule, flag) {
-  if (!flag) return null;
-  const environment = rule.block === "environment" ? null : flag.catch_all;
-  return environment?.rules?.[Number(rule.rule.split(":")[1])]?.description ?? null;
 }
 
 function step({ depth, text, result }) {
@@ -77,29 +71,36 @@ function step({ depth, text, result }) {
     h("span.step-mark", { "aria-hidden": "true" }, mark), h("span.step-text", audienceWords(text)), h("span.unseen", `: ${words}`));
 }
 
-function reasonWords(reason) {
-  return typeof reason === "string" ? reason : reason.fact ?? reason.text ?? reason.test ?? "";
+/** What was found instead of what was asked for, and where. */
+function reasonWords({ attribute, fact, actual, segment }) {
+  const seen = actual === null || actual === undefined ? "it is absent" : ["it is ", code(JSON.stringify(actual))];
+  return [audienceWords(fact), attribute && h("span.quiet", " (", seen, segment && [", asked by segment ", code(segment)], ")")];
 }
 
 function audienceWords(text) {
   return text.split(/(`[^`]*`)/).map((part) => (part.length > 1 && part.startsWith("`") ? code(part.slice(1, -1)) : part));
 }
 
-/** The smallest change of the context that gives another answer. */
-function nearest(change, { take }) {
-  if (change === undefined) return null;
-  const body = change === null
-    ? h("p.quiet", "None: every context gets this answer.")
-    : [
-      h("p", "The nearest context that gets ", h("span.variant-key", change.variant), ":"),
-      h("ul.changes-near", (change.steps ?? []).map((one) => h("li", stepWords(one)))),
-      change.context && h("p", h("button.small", { type: "button", id: "take-context", onclick: () => take(change.context) }, "Try that context")),
-    ];
-  return h("section.nearest", { "aria-labelledby": "nearest-title" }, h("h3", { id: "nearest-title" }, "What would change it"), body);
+/** The smallest change of the context that gives another answer, any or a certain one. */
+function nearest({ nearest: change, outcome: now, want }, flag, { take, wish }) {
+  const others = (flag?.variants ?? []).map((variant) => variant.key).filter((key) => key !== now?.variant_key);
+  const wanted = h("select", { id: "wanted" },
+    h("option", { value: "" }, "anything else"), others.map((key) => h("option", { value: key, selected: key === want }, key)));
+  wanted.addEventListener("change", () => wish(wanted.value));
+  return h("section.nearest", { "aria-labelledby": "nearest-title" },
+    h("h3", { id: "nearest-title" }, "What would change it"),
+    others.length > 0 && h("div.field.field-line", h("label", { for: "wanted" }, "The shortest way to"), wanted),
+    change
+      ? [
+        h("p", "The nearest context that gets ", h("span.variant-key", change.variant), ":"),
+        h("ul.changes-near", change.steps.map((one) => h("li", stepWords(one)))),
+        !change.exact && h("p.quiet", "There may be a shorter one."),
+        h("p", h("button.small", { type: "button", id: "take-context", onclick: () => take(change.context) }, "Try that context")),
+      ]
+      : h("p.quiet", "There is none, or none was found in time."));
 }
 
 function stepWords(one) {
-  if (typeof one === "string") return one;
   const show = (value) => (value === null || value === undefined ? h("span.quiet", "absent") : code(JSON.stringify(value)));
   return [code(one.attribute), ": ", show(one.from), " → ", show(one.to), (one.buckets ?? []).length > 0 && h("span.quiet", ` (any id in ${one.buckets.join(", ")})`)];
 }
