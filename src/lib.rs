@@ -19,7 +19,7 @@ mod backoff;
 mod calendar;
 pub mod document;
 pub mod durable;
-mod encoding;
+pub mod encoding;
 mod error;
 mod frame;
 mod secret;

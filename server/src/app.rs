@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
+    events::Hub,
     heads::Heads,
     limit::{PeerBuckets, Rate},
     metrics::Metrics,
@@ -35,12 +36,13 @@ pub struct App {
 #[derive(Debug)]
 struct Inner {
     store: Arc<dyn Store>,
-    heads: Heads,
+    heads: Arc<Heads>,
+    hub: Hub,
     clock: Arc<dyn Clock>,
     limits: Limits,
     tokens: TokenCache,
     strangers: PeerBuckets,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     metrics_token: Option<Secret>,
     ids: Ids,
     work: Work,
@@ -85,16 +87,19 @@ impl App {
         limits: Limits,
         metrics_token: Option<Secret>,
     ) -> Self {
-        let heads = Heads::new(Arc::clone(&store));
+        let heads = Arc::new(Heads::new(Arc::clone(&store)));
+        let metrics = Arc::<Metrics>::default();
+        let hub = Hub::new(Arc::clone(&store), Arc::clone(&heads), Arc::clone(&clock), Arc::clone(&metrics));
         Self {
             inner: Arc::new(Inner {
                 store,
                 heads,
+                hub,
                 clock,
                 limits,
                 tokens: TokenCache::default(),
                 strangers: PeerBuckets::default(),
-                metrics: Metrics::default(),
+                metrics,
                 metrics_token,
                 ids: Ids::new(),
                 work: Work::new(),
@@ -114,6 +119,12 @@ impl App {
     #[must_use]
     pub fn heads(&self) -> &Heads {
         &self.inner.heads
+    }
+
+    /// Returns who tells readers of changes.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.inner.hub
     }
 
     /// Returns the clock.
@@ -155,6 +166,7 @@ impl App {
     /// Tells everyone that the server begins to stop.
     pub fn drain(&self) {
         self.inner.draining.send_replace(true);
+        self.hub().close();
     }
 
     pub(crate) fn metrics_token(&self) -> Option<&Secret> {
@@ -174,12 +186,10 @@ impl App {
     pub(crate) async fn follow(self, mut notices: broadcast::Receiver<Notice>) {
         loop {
             match notices.recv().await {
-                Ok(Notice::Manifest { tenant, namespace, version }) => {
-                    self.heads().expect(&tenant, &namespace, version);
-                }
+                // Of interest to the hub, which follows the store as well.
+                Ok(Notice::Manifest { .. }) => {}
                 Ok(Notice::TokenRevoked { id }) => self.inner.tokens.forget(&id),
                 Ok(Notice::Everything) | Err(broadcast::error::RecvError::Lagged(_)) => {
-                    self.heads().doubt_all();
                     self.inner.tokens.forget_all();
                 }
                 Err(broadcast::error::RecvError::Closed) => return,

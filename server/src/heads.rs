@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -12,12 +12,12 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use leverframe::{
     Error, ErrorKind, Result,
-    document::Tree,
+    document::{Entry, Tree},
     eval::Program,
     flags::NamespaceMeta,
     manifest::{LintOptions, Manifest, archive, lint_tree},
 };
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::{model::VersionRecord, splits::Splits, store::Store};
 
@@ -39,6 +39,7 @@ pub struct Head {
     pub program: Program,
     /// Told when first asked for.
     splits: OnceLock<Splits>,
+    weight: usize,
 }
 
 impl Head {
@@ -56,9 +57,46 @@ impl Head {
         Ok(Self::assemble(record, archive, tree, manifest))
     }
 
+    /// Reads a version from the store; `None` stands for the current one.
+    ///
+    /// # Errors
+    /// When the store fails, and as [`of`](Self::of) does.
+    pub async fn read(
+        store: &dyn Store,
+        tenant: &str,
+        namespace: &str,
+        version: Option<u64>,
+    ) -> Result<Option<Self>> {
+        match store.version(tenant, namespace, version).await? {
+            Some(record) => Self::fetch(store, namespace, record).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn fetch(store: &dyn Store, namespace: &str, record: VersionRecord) -> Result<Self> {
+        let archive = store.archive(&record.sha256).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "read a stored archive").with("sha256", &record.sha256)
+        })?;
+        let slug = namespace.to_owned();
+        let head = tokio::task::spawn_blocking(move || Self::of(&slug, record, archive)).await;
+        head.map_err(|error| Error::new(ErrorKind::Cancelled, "compile a manifest").source(error))?
+    }
+
+    /// Returns about how many bytes the version takes in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.weight
+    }
+
     /// Puts together what was just checked.
     #[must_use]
     pub fn assemble(record: VersionRecord, archive: Bytes, tree: Tree, manifest: Manifest) -> Self {
+        // The text, and its model twice and compiled once, each of which takes about as much.
+        let files = tree.iter().map(|(path, entry)| match entry {
+            Entry::File(content) => 4 * content.len() + 4 * path.len() + 512,
+            _ => path.len(),
+        });
+        let weight = archive.len() + files.sum::<usize>();
         let program = Program::compile(&manifest);
         Self {
             record,
@@ -68,6 +106,7 @@ impl Head {
             manifest,
             program,
             splits: OnceLock::new(),
+            weight,
         }
     }
 }
@@ -79,26 +118,59 @@ impl Head {
     }
 }
 
-/// Keeps heads: read when first asked for, until a notice says that there is a newer one.
+/// Keeps heads: read when first asked for, until a notice says that there is a newer one, or until others that were
+/// asked for since need the room.
 #[derive(Debug)]
 pub struct Heads {
     store: Arc<dyn Store>,
     slots: RwLock<HashMap<(String, String), Arc<Slot>>>,
+    /// Counts uses, to tell which head was used last.
+    uses: AtomicU64,
+    limit: usize,
 }
 
 #[derive(Debug, Default)]
 struct Slot {
     head: ArcSwapOption<Head>,
+    /// The newest version that was told of.
+    expected: AtomicU64,
     /// Whether the store has to be asked before the head is believed.
-    stale: AtomicBool,
-    loading: Mutex<()>,
+    doubted: AtomicBool,
+    used: AtomicU64,
+    loading: Arc<Mutex<()>>,
+}
+
+/// The turn to make a new version of a namespace, held by one upload at a time. Whoever asks for the version while it
+/// is being made gets what the upload has checked already instead of reading it again.
+#[derive(Debug)]
+pub struct Turn<'h> {
+    heads: &'h Heads,
+    slot: Arc<Slot>,
+    guard: OwnedMutexGuard<()>,
+}
+
+impl Turn<'_> {
+    /// Takes over the version that was accepted in this turn.
+    pub fn publish(self, head: &Arc<Head>) {
+        let Self { heads, slot, guard } = self;
+        slot.put(head);
+        drop((guard, slot));
+        heads.make_room();
+    }
 }
 
 impl Heads {
     /// Keeps heads of what is in `store`.
     #[must_use]
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, slots: RwLock::default() }
+        Self { store, slots: RwLock::default(), uses: AtomicU64::new(0), limit: WEIGHT_LIMIT }
+    }
+
+    /// Keeps heads up to about this many bytes, instead of 512 MiB.
+    #[must_use]
+    pub fn with_limit(mut self, bytes: usize) -> Self {
+        self.limit = bytes;
+        self
     }
 
     /// Returns the current manifest of a namespace; `None` before the first upload. Without a store access when it
@@ -111,26 +183,32 @@ impl Heads {
         if let Some(head) = slot.fresh() {
             return Ok(Some(head));
         }
-        let _one_at_a_time = slot.loading.lock().await;
-        if let Some(head) = slot.fresh() {
-            return Ok(Some(head));
-        }
-        // Before the store is asked, so that a notice which arrives meanwhile counts.
-        slot.stale.store(false, Ordering::Release);
-        let read = self.read(tenant, namespace, slot.head.load_full()).await;
-        if read.is_err() {
-            slot.stale.store(true, Ordering::Release);
-        }
-        let Some(head) = read? else { return Ok(None) };
-        slot.put(&head);
-        Ok(Some(head))
+        let read = {
+            let _one_at_a_time = slot.loading.lock().await;
+            if let Some(head) = slot.fresh() {
+                return Ok(Some(head));
+            }
+            // Before the store is asked, so that a notice which arrives meanwhile counts.
+            let doubt = Doubt::settle(&slot);
+            let read = self.read(tenant, namespace, slot.head.load_full()).await;
+            if read.is_ok() {
+                doubt.answered();
+            }
+            if let Ok(Some(head)) = &read {
+                slot.put(head);
+            }
+            read
+        };
+        drop(slot);
+        self.make_room();
+        read
     }
 
     /// Returns the current manifest if it is at hand, without a store access; `None` says nothing of whether there is
     /// one.
     #[must_use]
     pub fn at_hand(&self, tenant: &str, namespace: &str) -> Option<Arc<Head>> {
-        self.slot(tenant, namespace).fresh()
+        self.held(tenant, namespace)?.fresh()
     }
 
     async fn read(
@@ -140,52 +218,80 @@ impl Heads {
         held: Option<Arc<Head>>,
     ) -> Result<Option<Arc<Head>>> {
         let Some(record) = self.store.version(tenant, namespace, None).await? else { return Ok(None) };
-        if let Some(held) = held.filter(|held| held.record.version == record.version) {
+        if let Some(held) = held.filter(|held| held.record.version >= record.version) {
             return Ok(Some(held));
         }
-        let archive = self.store.archive(&record.sha256).await?.ok_or_else(|| {
-            Error::new(ErrorKind::Corrupt, "read a stored archive").with("sha256", &record.sha256)
-        })?;
-        let slug = namespace.to_owned();
-        let head = tokio::task::spawn_blocking(move || Head::of(&slug, record, archive)).await;
-        let head =
-            head.map_err(|error| Error::new(ErrorKind::Cancelled, "compile a manifest").source(error))??;
-        Ok(Some(Arc::new(head)))
+        Head::fetch(&*self.store, namespace, record).await.map(|head| Some(Arc::new(head)))
+    }
+
+    /// Waits for the turn to make a new version; to be taken before the store is written.
+    pub async fn turn(&self, tenant: &str, namespace: &str) -> Turn<'_> {
+        let slot = self.slot(tenant, namespace);
+        let guard = Arc::clone(&slot.loading).lock_owned().await;
+        Turn { heads: self, slot, guard }
     }
 
     /// Takes over a version that this process has just accepted, unless a newer one is there.
     pub fn publish(&self, tenant: &str, namespace: &str, head: &Arc<Head>) {
         self.slot(tenant, namespace).put(head);
+        self.make_room();
     }
 
     /// Learns from a notice that a version is current; reads nothing.
     pub fn expect(&self, tenant: &str, namespace: &str, version: u64) {
-        let slot = self.slot(tenant, namespace);
-        if slot.head.load().as_ref().is_none_or(|head| head.record.version < version) {
-            slot.stale.store(true, Ordering::Release);
-        }
+        // What is not held is read in any case when it is asked for, unless it is being read at this moment: then its
+        // slot is there.
+        let Some(slot) = self.held(tenant, namespace) else { return };
+        slot.expected.fetch_max(version, Ordering::AcqRel);
     }
 
     /// Believes nothing until the store was asked.
     pub fn doubt_all(&self) {
         for slot in self.slots.read().unwrap_or_else(PoisonError::into_inner).values() {
-            slot.stale.store(true, Ordering::Release);
+            slot.doubted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Lets go of the heads used longest ago while all together are too heavy, and of slots that nothing stands in.
+    fn make_room(&self) {
+        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else holds a slot only to read or write it, which for now says that it is in use.
+        slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.head.load().is_some());
+        let weight_of = |slot: &Arc<Slot>| slot.head.load().as_ref().map_or(0, |head| head.weight());
+        let mut weight: usize = slots.values().map(weight_of).sum();
+        while weight > self.limit && slots.len() > 1 {
+            let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) == 1);
+            let Some((key, slot)) = idle.min_by_key(|(_, slot)| slot.used.load(Ordering::Relaxed)) else {
+                return;
+            };
+            weight -= weight_of(slot);
+            let key = key.clone();
+            slots.remove(&key);
         }
     }
 
     fn slot(&self, tenant: &str, namespace: &str) -> Arc<Slot> {
+        let slot = self.held(tenant, namespace).unwrap_or_else(|| {
+            let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(slots.entry((tenant.to_owned(), namespace.to_owned())).or_default())
+        });
+        slot.used.store(self.uses.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        slot
+    }
+
+    fn held(&self, tenant: &str, namespace: &str) -> Option<Arc<Slot>> {
         let key = (tenant.to_owned(), namespace.to_owned());
-        if let Some(slot) = self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return Arc::clone(slot);
-        }
-        let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(slots.entry(key).or_default())
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone)
     }
 }
 
 impl Slot {
     fn fresh(&self) -> Option<Arc<Head>> {
-        if self.stale.load(Ordering::Acquire) { None } else { self.head.load_full() }
+        if self.doubted.load(Ordering::Acquire) {
+            return None;
+        }
+        let expected = self.expected.load(Ordering::Acquire);
+        self.head.load_full().filter(|head| head.record.version >= expected)
     }
 
     fn put(&self, head: &Arc<Head>) {
@@ -195,3 +301,31 @@ impl Slot {
         });
     }
 }
+
+/// Holds that a head is not in doubt while the store is asked; takes it back unless the store answered, also where whoever
+/// asked went away in between.
+struct Doubt<'s> {
+    slot: Option<&'s Slot>,
+}
+
+impl<'s> Doubt<'s> {
+    fn settle(slot: &'s Slot) -> Self {
+        slot.doubted.store(false, Ordering::Release);
+        Self { slot: Some(slot) }
+    }
+
+    fn answered(mut self) {
+        self.slot = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            slot.doubted.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// Bytes of memory that heads take together, by and large, before those that nobody asks for go.
+const WEIGHT_LIMIT: usize = 512 * 1024 * 1024;

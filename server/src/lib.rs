@@ -3,6 +3,7 @@
 pub mod app;
 pub mod audit;
 mod console;
+pub mod events;
 pub mod extract;
 mod frame;
 pub mod heads;
@@ -14,6 +15,7 @@ pub mod problem;
 pub mod request;
 mod routes;
 mod serve;
+mod shelf;
 mod splits;
 pub mod store;
 mod tokens;

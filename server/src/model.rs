@@ -170,12 +170,7 @@ impl NewVersion {
 /// Returns the address of an archive: its SHA-256 in lower-case hex.
 #[must_use]
 pub fn archive_address(archive: &[u8]) -> String {
-    Sha256::digest(archive).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-        hex
-    })
+    leverframe::encoding::hex(&Sha256::digest(archive))
 }
 
 /// What became of a [`NewVersion`].

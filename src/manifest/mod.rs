@@ -27,7 +27,7 @@ pub use self::{
     layout::{Found, Layout, SIGNATURE_FILE},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
-    names::{is_environment, is_slug},
+    names::{is_environment, is_key, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
     workspace::Workspace,
 };

@@ -4,7 +4,14 @@
 const LONGEST: usize = 63;
 
 /// Returns true for the key of a flag or segment: `[a-z][a-z0-9_-]*`, at most 63 characters.
-pub(crate) fn is_key(name: &str) -> bool {
+///
+/// # Examples
+/// ```
+/// use leverframe::manifest::is_key;
+/// assert!(is_key("new-checkout_2") && !is_key("2fast"));
+/// ```
+#[must_use]
+pub fn is_key(name: &str) -> bool {
     is(name, |first| first.is_ascii_lowercase(), true)
 }
 

@@ -27,6 +27,7 @@ use crate::{
         (name = "tenants", description = "Owners of namespaces"),
         (name = "namespaces", description = "Namespaces of flags"),
         (name = "tokens", description = "Credentials of services"),
+        (name = "events", description = "Changes as they happen"),
         (name = "manifest", description = "Versions of a namespace's files"),
         (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
         (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),

@@ -9,8 +9,10 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::{app::App, console, frame, problem::Problem};
 
 mod checked;
+mod closure;
 mod document;
 mod evaluate;
+mod events;
 mod health;
 mod manifest;
 mod ofrep;
@@ -26,6 +28,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(document::routes())
         .merge(evaluate::routes())
         .merge(health::routes())
+        .merge(events::routes())
+        .merge(closure::routes())
         .merge(manifest::routes())
         .merge(ofrep::routes())
         .merge(tenants::routes())

@@ -48,6 +48,8 @@ impl Server {
             options.limits,
             options.metrics_token.clone(),
         );
+        app.hub().start();
+        app.hub().prepare().await?;
         let following = tokio::spawn(app.clone().follow(store.notices())).abort_handle();
         let frontend = Frontend::new(app.clone(), routes::router(app.clone()), tls.clone());
         let (ended, _) = watch::channel(None);

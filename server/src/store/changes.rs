@@ -113,7 +113,6 @@ impl Signal {
     }
 
     /// A connection was lost: something may have been missed.
-    #[expect(dead_code, reason = "the embedded database has no connection to lose")]
     pub(super) fn doubt(&self) {
         self.doubt.store(true, Ordering::Release);
         self.wake.notify_one();

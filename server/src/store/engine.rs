@@ -6,6 +6,7 @@
 
 use std::{
     fmt,
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -60,6 +61,11 @@ pub trait Connection: Send {
 pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Returns the steps to today's schema.
     fn migrations(&self) -> &'static [Migration];
+    /// Returns the directory of a database that is not shared with other machines; what they would have to share can
+    /// be a file there instead of a row.
+    fn directory(&self) -> Option<&Path> {
+        None
+    }
     /// Runs a piece of work, again if need be.
     async fn run<W: Work>(&self, mode: Mode, work: Arc<W>) -> Result<W::Output>;
     /// Lets go of every connection.

@@ -4,7 +4,9 @@ mod changes;
 mod copy;
 mod cursor;
 pub mod engine;
+mod keys;
 pub mod migration;
+pub mod postgres;
 pub mod records;
 pub mod sqlite;
 mod tables;
@@ -18,11 +20,14 @@ use bytes::Bytes;
 use leverframe::{Result, Secret, traits::Clock};
 use tokio::sync::broadcast;
 
-pub use self::sqlite::SqliteStore;
+pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 
-use crate::model::{
-    AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
-    TokenType, VersionRecord,
+use crate::{
+    events::SigningKey,
+    model::{
+        AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
+        TokenType, VersionRecord,
+    },
 };
 
 /// What changed in the store, by whichever process.
@@ -132,6 +137,11 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// whose notice was lost, within five seconds.
     fn notices(&self) -> broadcast::Receiver<Notice>;
 
+    /// Returns the key that snapshot URLs are signed with, made when it is first asked for: one for all processes that
+    /// share the store. An embedded store keeps it in its data directory ([`SigningKey::in_directory`]), a shared one
+    /// in itself.
+    async fn signing_key(&self) -> Result<SigningKey>;
+
     /// Returns whether the store answers now.
     async fn ping(&self) -> Result<()>;
     /// Brings the schema up to date; returns how many steps that took.
@@ -151,9 +161,7 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// fails with.
 pub async fn open(data: &Path, database: Option<&Secret>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Ok(match database {
-        Some(_url) => {
-            return Err(leverframe::Error::new(leverframe::ErrorKind::Unsupported, "open a database"));
-        }
+        Some(url) => Arc::new(PostgresStore::connect(url, clock).await?),
         None => Arc::new(SqliteStore::open(data, clock).await?),
     })
 }

@@ -14,14 +14,18 @@ use super::{
     copy,
     cursor::{List, rows},
     engine::{Engine, Mode, Row, Value, Work},
+    keys::KeepKey,
     migration::Migrate,
     tables::{self, AUDIT, Find, Insert, NAMESPACES, TENANTS, TOKENS},
     tokens::Revoke,
     versions::{PutVersion, checked},
 };
-use crate::model::{
-    AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
-    VersionRecord, archive_address,
+use crate::{
+    events::SigningKey,
+    model::{
+        AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
+        VersionRecord, archive_address,
+    },
 };
 
 /// A receiver that is further behind has to look at everything.
@@ -77,7 +81,6 @@ impl<E: Engine> Records<E> {
     }
 
     /// Keeps a task for as long as the store.
-    #[expect(dead_code, reason = "the embedded database has no connection to lose")]
     pub(super) fn with(mut self, task: Task) -> Self {
         self.tasks.push(task);
         self
@@ -324,6 +327,14 @@ impl<E: Engine> Store for Records<E> {
 
     fn notices(&self) -> broadcast::Receiver<Notice> {
         self.notices.subscribe()
+    }
+
+    async fn signing_key(&self) -> Result<SigningKey> {
+        let Some(dir) = self.engine.directory().map(Path::to_owned) else {
+            return self.engine.run(Mode::Write, Arc::new(KeepKey(SigningKey::generate()?))).await;
+        };
+        let read = tokio::task::spawn_blocking(move || SigningKey::in_directory(&dir)).await;
+        read.map_err(|error| Error::new(ErrorKind::Cancelled, "read the signing key").source(error))?
     }
 
     async fn ping(&self) -> Result<()> {

@@ -5,4 +5,6 @@
 mod conformance;
 mod lists;
 mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
 mod sqlite;

@@ -7,25 +7,46 @@ use std::{
 };
 
 use bytes::Bytes;
-use leverframe::{Result, backends::clock_system::SystemClock, traits::Clock};
+use leverframe::{Result, Secret, backends::clock_system::SystemClock, traits::Clock};
 use leverframe_server::{
     model::{LoginMode, NamespaceRecord, NewVersion, Stored, Tenant, VersionRecord},
     store::{self, Notice, Store},
 };
 use tokio::sync::broadcast::Receiver;
 
+use crate::postgres::{Postgres, execute};
+
 /// A place of one test alone.
 pub(crate) struct Place {
     pub(crate) dir: tempfile::TempDir,
+    database: Option<(Arc<Postgres>, Secret)>,
 }
 
 impl Place {
-    pub(crate) fn in_a_file() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+    /// A data directory that does not exist yet.
+    pub(crate) async fn on_sqlite() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), database: None }
+    }
+
+    /// An empty database.
+    pub(crate) async fn on_postgres() -> Self {
+        let server = Postgres::shared();
+        let url = server.database().await;
+        Self { database: Some((server, url)), ..Self::on_sqlite().await }
+    }
+
+    #[expect(dead_code, reason = "for backups")]
+    /// A place of the other kind, to carry things there.
+    pub(crate) async fn another(&self) -> Self {
+        if self.database.is_some() { Self::on_sqlite().await } else { Self::on_postgres().await }
     }
 
     pub(crate) fn data(&self) -> PathBuf {
         self.dir.path().join("data")
+    }
+
+    pub(crate) fn url(&self) -> Option<&Secret> {
+        self.database.as_ref().map(|(_, url)| url)
     }
 
     pub(crate) async fn open(&self) -> Arc<dyn Store> {
@@ -33,18 +54,18 @@ impl Place {
     }
 
     pub(crate) async fn open_with(&self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-        store::open(&self.data(), None, clock).await.unwrap()
+        store::open(&self.data(), self.url(), clock).await.unwrap()
     }
 
     pub(crate) async fn try_open(&self) -> Result<Arc<dyn Store>> {
-        store::open(&self.data(), None, Arc::new(SystemClock::new())).await
+        store::open(&self.data(), self.url(), Arc::new(SystemClock::new())).await
     }
-
-    /// Runs statements past the store, if it is of that engine.
-    pub(crate) async fn tamper_postgres(&self, _script: &str) {}
 
     /// Runs statements past the store.
     pub(crate) async fn tamper(&self, script: &str) {
+        if let Some(url) = self.url() {
+            return execute(url, script).await;
+        }
         let handle = rusqlite::Connection::open(self.data().join("leverframe.db")).unwrap();
         handle.busy_timeout(Duration::from_secs(10)).unwrap();
         handle.execute_batch(script).unwrap();

@@ -8,7 +8,7 @@ use crate::place::{Place, accepted, at, version, with_namespace};
 
 #[tokio::test]
 async fn the_directory_and_its_files_are_closed_to_others() {
-    let place = Place::in_a_file();
+    let place = Place::on_sqlite().await;
     let store = place.open().await;
     with_namespace(&*store).await;
     accepted(store.put_version("acme", "payments", &version("a", None), at(2)).await.unwrap());
@@ -24,7 +24,7 @@ async fn the_directory_and_its_files_are_closed_to_others() {
 
 #[tokio::test]
 async fn a_file_that_others_could_read_is_closed_to_them() {
-    let place = Place::in_a_file();
+    let place = Place::on_sqlite().await;
     place.open().await.close().await;
     let file = place.data().join("leverframe.db");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
@@ -39,7 +39,7 @@ async fn files_that_are_something_else_are_refused_and_left_alone() {
     for content in
         ["not a database, and long enough for a header of one hundred bytes".repeat(4), String::new()]
     {
-        let place = Place::in_a_file();
+        let place = Place::on_sqlite().await;
         fs::create_dir_all(place.data()).unwrap();
         let file = place.data().join("leverframe.db");
         if content.is_empty() {
@@ -59,7 +59,7 @@ async fn files_that_are_something_else_are_refused_and_left_alone() {
 
 #[tokio::test]
 async fn a_directory_that_cannot_be_made_is_an_error_with_its_path() {
-    let place = Place::in_a_file();
+    let place = Place::on_sqlite().await;
     fs::write(place.data(), "a file").unwrap();
 
     let refused = place.try_open().await.unwrap_err();

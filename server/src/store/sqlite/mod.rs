@@ -118,6 +118,10 @@ impl Engine for Sqlite {
         &MIGRATIONS
     }
 
+    fn directory(&self) -> Option<&Path> {
+        Some(self.path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    }
+
     async fn run<W: Work>(&self, mode: Mode, work: Arc<W>) -> Result<W::Output> {
         let lane = self.lane(mode);
         let permit = Arc::clone(&lane.permits).acquire_owned().await.map_err(|_| closed())?;

@@ -73,3 +73,9 @@ CREATE TABLE audit (
 );
 
 CREATE INDEX audit_by_tenant ON audit (tenant, seq);
+
+-- What all processes have to know and nobody else may.
+CREATE TABLE secrets (
+    name TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    value BYTEA NOT NULL
+);
