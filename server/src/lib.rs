@@ -1,7 +1,9 @@
 //! The Leverframe server: namespaces, versions, events and evaluation over HTTP.
 
+pub mod admin;
 pub mod app;
 pub mod audit;
+mod checked;
 mod console;
 pub mod events;
 pub mod extract;
@@ -9,6 +11,7 @@ mod frame;
 pub mod heads;
 pub mod limit;
 pub mod metrics;
+mod mint;
 pub mod model;
 pub mod principal;
 pub mod problem;

@@ -3,7 +3,10 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use leverframe::{Error, ErrorKind, Result, Secret};
 
-use crate::{app::secret_hash, model::{SecretHash, TokenType}};
+use crate::{
+    app::secret_hash,
+    model::{SecretHash, TokenType},
+};
 
 /// A new secret and what it is found by; only the latter is kept.
 #[derive(Debug)]
@@ -35,7 +38,9 @@ mod tests {
             let (a, b) = (mint(kind).unwrap(), mint(kind).unwrap());
 
             let rest = a.secret.expose().strip_prefix(kind.prefix()).unwrap();
-            assert!(rest.len() == 43 && rest.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c)));
+            assert!(
+                rest.len() == 43 && rest.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c))
+            );
             assert_eq!(a.hash, secret_hash(a.secret.expose()));
             assert!(!a.secret.same_as(&b.secret) && a.hash != b.hash);
         }

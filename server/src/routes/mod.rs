@@ -3,20 +3,24 @@
 
 use axum::{Router, extract::DefaultBodyLimit, middleware};
 use bytes::Bytes;
+use leverframe::{Error, ErrorKind};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{app::App, console, frame, problem::Problem};
 
-mod checked;
+mod admins;
+mod audit;
 mod closure;
 mod document;
 mod evaluate;
 mod events;
 mod health;
 mod manifest;
+mod namespaces;
 mod ofrep;
 mod tenants;
+mod tokens;
 mod typed;
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
@@ -35,6 +39,10 @@ pub(crate) fn router(app: App) -> Router {
         .merge(tenants::routes())
         .merge(typed::routes())
         .merge(console::routes())
+        .merge(namespaces::routes())
+        .merge(admins::routes())
+        .merge(tokens::routes())
+        .merge(audit::routes())
         .split_for_parts();
     // A document that cannot be written would be a mistake in the attributes, which a test would see as no document.
     app.set_document(document.to_json().map(Bytes::from).unwrap_or_default());
@@ -43,4 +51,12 @@ pub(crate) fn router(app: App) -> Router {
         .layer(DefaultBodyLimit::max(BODY))
         .layer(middleware::from_fn_with_state(app.clone(), frame::frame))
         .with_state(app)
+}
+
+/// Says of a list that it was asked for with a cursor that no list gave.
+fn list_error(error: Error) -> Problem {
+    if error.kind() == ErrorKind::Invalid {
+        return Problem::bad_request("`cursor` must be what an earlier answer gave as `next_cursor`");
+    }
+    error.into()
 }

@@ -2,15 +2,16 @@
 
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
-use leverframe::{ErrorKind, manifest::is_slug, rfc3339};
+use leverframe::{ErrorKind, rfc3339};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::checked;
+use super::list_error;
 use crate::{
     app::App,
     audit::Write,
+    checked,
     extract::{Json, PageQuery, Path, Query},
     model::{LoginMode, Page, Tenant, TokenType},
     principal::{Permission, Principal},
@@ -39,9 +40,9 @@ struct NewTenant {
     /// The domain, for `email_domain`.
     #[schema(max_length = 253)]
     email_domain: Option<String>,
-    /// The first admins of a tenant that logs in by `sso`. People cannot log in yet, so that only none is taken.
+    /// The first admins of a tenant that logs in by `sso`, of which none is taken: people cannot log in yet. Ignored
+    /// for `email_domain`.
     #[serde(default)]
-    #[schema(max_items = 0)]
     initial_admin_user_ids: Vec<String>,
 }
 
@@ -128,30 +129,18 @@ async fn create(
 
 impl NewTenant {
     fn checked(self, app: &App) -> Result<Tenant, Problem> {
-        if !is_slug(&self.slug) {
-            return Err(checked::bad_slug());
-        }
-        let (named, left_out, needed) = match self.login_mode {
-            LoginMode::Sso => (&self.sso_provider, &self.email_domain, "sso_provider"),
-            LoginMode::EmailDomain => (&self.email_domain, &self.sso_provider, "email_domain"),
-        };
-        if left_out.is_some() || named.is_none() {
-            return Err(Problem::bad_request(format!(
-                "a tenant with this `login_mode` needs `{needed}`, and only that"
-            )));
-        }
         if !self.initial_admin_user_ids.is_empty() && self.login_mode == LoginMode::Sso {
             return Err(Problem::bad_request(
                 "people cannot log in yet: leave `initial_admin_user_ids` out and issue tenant-admin tokens",
             ));
         }
         let mut tenant = Tenant::new(self.slug, self.login_mode, app.clock().wall());
-        tenant.sso_provider =
-            self.sso_provider.map(|name| checked::required("sso_provider", name, 200)).transpose()?;
-        tenant.email_domain = self.email_domain.map(checked::domain).transpose()?;
+        tenant.sso_provider = self.sso_provider;
+        tenant.email_domain = self.email_domain;
         if let Some(name) = self.display_name {
-            tenant.display_name = checked::required("display_name", name, 200)?;
+            tenant.display_name = name;
         }
+        checked::tenant(&tenant)?;
         Ok(tenant)
     }
 }
@@ -169,7 +158,7 @@ async fn list(
 ) -> Result<Answer<TenantsAnswer>, Problem> {
     let page = query.page()?;
     let Page { items, next } = match principal.token().kind {
-        TokenType::Superadmin => app.store().tenants(&page).await.map_err(checked::list_error)?,
+        TokenType::Superadmin => app.store().tenants(&page).await.map_err(list_error)?,
         _ => {
             let own = principal.tenant().filter(|slug| sees(&principal, slug));
             let tenant = match own {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use leverframe::{Error, ErrorKind, Result, traits::Tick};
+use leverframe::{Error, Result, traits::Tick};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -18,7 +18,11 @@ use super::{
     options::{DRAIN, ServeOptions},
     tls::Tls,
 };
-use crate::{app::App, routes, store::Store};
+use crate::{
+    app::App,
+    routes,
+    store::{self, Store},
+};
 
 /// The server, before it runs.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ impl Server {
         let tls = options.tls.clone().map(Tls::load).transpose()?.map(Arc::new);
         let store = match &options.store {
             Some(store) => Arc::clone(store),
-            None => open(&options).await?,
+            None => store::open(&options.data, options.database.as_ref(), Arc::clone(&options.clock)).await?,
         };
         store.migrate().await?;
         let listener = TcpListener::bind(&options.listen).await.map_err(|error| {
@@ -145,11 +149,6 @@ impl Drop for Running {
         // With the accepting task go the connections, which it owns.
         self.tasks.iter().for_each(AbortHandle::abort);
     }
-}
-
-async fn open(options: &ServeOptions) -> Result<Arc<dyn Store>> {
-    let _ = options;
-    Err(Error::new(ErrorKind::Unsupported, "open the store"))
 }
 
 struct Accepting {

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use leverframe::{backends::clock_system::SystemClock, document::Tree, manifest::archive};
-use leverframe_server::{Admin, Running, ServeOptions, Server};
+use leverframe_server::{Running, ServeOptions, Server, admin::Admin, store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,12 +27,15 @@ impl House {
     /// Opens a house; nothing has been uploaded.
     pub async fn open() -> Self {
         let data = TempDir::new().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = store::open(&data.path().join("data"), None, Arc::clone(&clock)).await.unwrap();
+        store.migrate().await.unwrap();
+        let bootstrapped = Admin::new(Arc::clone(&store), clock).bootstrap("console tests", false).await;
+        let secret = bootstrapped.unwrap().secret.expose().to_owned();
         let mut options = ServeOptions::default();
-        options.data = data.path().join("data");
+        options.store = Some(store);
         options.listen = "127.0.0.1:0".to_owned();
         let server = Server::start(options).await.unwrap();
-        let admin = Admin::new(server.store(), Arc::new(SystemClock::new()));
-        let secret = admin.bootstrap("console tests", false).await.unwrap().secret.expose().to_owned();
         let house = Self { server, browser: Browser::open().await, admin: secret, _data: data };
         let tenant = json!({"slug": "acme", "display_name": "Acme", "login_mode": "email_domain", "email_domain": "acme.example"});
         house.must("POST", "tenants", Some(tenant)).await;
