@@ -30,17 +30,17 @@ const FLAGS: [&str; 11] = [
 const PATIENCE_MS: u64 = 20_000;
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-pub const TAB: &str = "\u{e004}";
-pub const ENTER: &str = "\u{e007}";
-pub const SHIFT: &str = "\u{e008}";
-pub const ESCAPE: &str = "\u{e00c}";
-pub const END: &str = "\u{e010}";
-pub const DOWN: &str = "\u{e015}";
-pub const RIGHT: &str = "\u{e014}";
+pub(crate) const TAB: &str = "\u{e004}";
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const SHIFT: &str = "\u{e008}";
+pub(crate) const ESCAPE: &str = "\u{e00c}";
+pub(crate) const END: &str = "\u{e010}";
+pub(crate) const DOWN: &str = "\u{e015}";
+pub(crate) const RIGHT: &str = "\u{e014}";
 
 /// A browser with one empty profile; it ends with the value.
 #[derive(Debug)]
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
@@ -48,7 +48,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let profile = TempDir::new().unwrap();
         let mut driver = Command::new(program("chromedriver"))
             .args(["--port=0", "--log-level=SEVERE"])
@@ -69,9 +69,8 @@ impl Browser {
         let body = serde_json::to_vec(&wanted).unwrap();
         let answer =
             wire::send(address, "POST", "/session", &[("content-type", "application/json")], &body).await;
-        let session =
-            answer.json()["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{}", answer.json()));
-        let session = session.to_owned();
+        let answer = answer.json();
+        let session = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
         let browser = Self { driver, address, session, _profile: profile };
         browser.resize(1280, 900).await;
         browser
@@ -90,20 +89,20 @@ impl Browser {
         self.call(method, path, &body).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }
 
-    pub async fn visit(&self, url: &str) {
+    pub(crate) async fn visit(&self, url: &str) {
         self.must("POST", "/url", json!({"url": url})).await;
     }
 
-    pub async fn reload(&self) {
+    pub(crate) async fn reload(&self) {
         self.must("POST", "/refresh", json!({})).await;
     }
 
     /// Goes to an address within the console.
-    pub async fn go(&self, hash: &str) {
+    pub(crate) async fn go(&self, hash: &str) {
         self.run("location.hash = arguments[0]", json!([hash])).await;
     }
 
-    pub async fn resize(&self, width: u32, height: u32) {
+    pub(crate) async fn resize(&self, width: u32, height: u32) {
         // Not the window's size, which has a lower bound, but that of the page in it.
         self.command(
             "Emulation.setDeviceMetricsOverride",
@@ -113,7 +112,7 @@ impl Browser {
     }
 
     /// Prefers `light` or `dark`.
-    pub async fn prefer(&self, scheme: &str) {
+    pub(crate) async fn prefer(&self, scheme: &str) {
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.command("Emulation.setEmulatedMedia", json!({"features": features})).await;
     }
@@ -123,17 +122,17 @@ impl Browser {
     }
 
     /// Runs a script and returns what it returns.
-    pub async fn run(&self, script: &str, arguments: Value) -> Value {
+    pub(crate) async fn run(&self, script: &str, arguments: Value) -> Value {
         self.must("POST", "/execute/sync", json!({"script": script, "args": arguments})).await
     }
 
     /// Returns what an expression gives.
-    pub async fn get(&self, expression: &str) -> Value {
+    pub(crate) async fn get(&self, expression: &str) -> Value {
         self.run(&format!("return ({expression})"), json!([])).await
     }
 
     /// Waits until an expression is true; the waiting is the browser's.
-    pub async fn wait(&self, expression: &str) {
+    pub(crate) async fn wait(&self, expression: &str) {
         let script = format!(
             "const done = arguments[0], start = performance.now();
              (function look() {{
@@ -150,12 +149,12 @@ impl Browser {
     }
 
     /// Waits until the page shows a text.
-    pub async fn wait_for_text(&self, text: &str) {
+    pub(crate) async fn wait_for_text(&self, text: &str) {
         self.wait(&format!("document.body.innerText.includes({})", json!(text))).await;
     }
 
     /// Waits until there is an element.
-    pub async fn wait_for(&self, selector: &str) {
+    pub(crate) async fn wait_for(&self, selector: &str) {
         self.wait(&format!("document.querySelector({})", json!(selector))).await;
     }
 
@@ -166,19 +165,19 @@ impl Browser {
     }
 
     /// Clicks as a person does: what is covered or out of sight cannot be clicked.
-    pub async fn click(&self, selector: &str) {
+    pub(crate) async fn click(&self, selector: &str) {
         let element = self.element(selector).await;
         self.must("POST", &format!("/element/{element}/click"), json!({})).await;
     }
 
     /// Types into a field, after what is there.
-    pub async fn fill(&self, selector: &str, text: &str) {
+    pub(crate) async fn fill(&self, selector: &str, text: &str) {
         let element = self.element(selector).await;
         self.must("POST", &format!("/element/{element}/value"), json!({"text": text})).await;
     }
 
     /// Presses keys, wherever the focus is.
-    pub async fn press(&self, keys: &str) {
+    pub(crate) async fn press(&self, keys: &str) {
         let mut actions = Vec::new();
         for key in keys.chars() {
             actions.push(json!({"type": "keyDown", "value": key.to_string()}));
@@ -189,7 +188,7 @@ impl Browser {
     }
 
     /// Presses one key while another is held.
-    pub async fn press_with(&self, held: &str, key: &str) {
+    pub(crate) async fn press_with(&self, held: &str, key: &str) {
         let actions = json!([
             {"type": "keyDown", "value": held}, {"type": "keyDown", "value": key},
             {"type": "keyUp", "value": key}, {"type": "keyUp", "value": held},
@@ -198,20 +197,20 @@ impl Browser {
         self.must("POST", "/actions", json!({"actions": [keyboard]})).await;
     }
 
-    pub async fn text(&self, selector: &str) -> String {
+    pub(crate) async fn text(&self, selector: &str) -> String {
         self.wait_for(selector).await;
         let text = self.get(&format!("document.querySelector({}).innerText", json!(selector))).await;
         text.as_str().unwrap().to_owned()
     }
 
-    pub async fn screenshot(&self) -> Vec<u8> {
+    pub(crate) async fn screenshot(&self) -> Vec<u8> {
         let encoded = self.must("GET", "/screenshot", json!({})).await;
         STANDARD.decode(encoded.as_str().unwrap()).unwrap()
     }
 
     /// Fails if the page or the browser complained of anything since the last call: scripts that threw, policies that
     /// were violated. Refusals of the API are answers, not complaints.
-    pub async fn expect_no_complaints(&self) {
+    pub(crate) async fn expect_no_complaints(&self) {
         let log = self.must("POST", "/se/log", json!({"type": "browser"})).await;
         let complaints: Vec<&Value> =
             log.as_array().unwrap().iter().filter(|entry| entry["source"] != "network").collect();
@@ -229,7 +228,8 @@ impl Drop for Browser {
                 format!("DELETE {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
             // Best effort: what ends here is a test, and its outcome is settled.
             let _ = stream.write_all(request.as_bytes());
-            let _ = stream.read_to_end(&mut Vec::new());
+            // It answers when the browser has ended, and then leaves the connection open.
+            let _ = stream.read(&mut [0; 64]);
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
-use leverframe::{backends::clock_system::SystemClock, document::Tree, manifest::archive};
+use leverframe::{backends::clock_system::SystemClock, document::Tree, manifest::archive, traits::Clock};
 use leverframe_server::{Running, ServeOptions, Server, admin::Admin, store};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -16,16 +16,16 @@ const BOUNDARY: &str = "----one-file-and-nothing-else";
 
 /// A server with the tenant `acme`, a browser, and the token of a superadmin.
 #[derive(Debug)]
-pub struct House {
-    pub server: Running,
-    pub browser: Browser,
-    pub admin: String,
+pub(crate) struct House {
+    pub(crate) server: Running,
+    pub(crate) browser: Browser,
+    pub(crate) admin: String,
     _data: TempDir,
 }
 
 impl House {
     /// Opens a house; nothing has been uploaded.
-    pub async fn open() -> Self {
+    pub(crate) async fn open() -> Self {
         let data = TempDir::new().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let store = store::open(&data.path().join("data"), None, Arc::clone(&clock)).await.unwrap();
@@ -43,42 +43,42 @@ impl House {
     }
 
     /// Opens a house in which `acme` has the namespace `payments`, with one of the examples in it.
-    pub async fn with_payments() -> Self {
+    pub(crate) async fn with_payments() -> Self {
         let house = Self::open().await;
         house.namespace("payments").await;
         house.upload("payments", &payments()).await;
         house
     }
 
-    pub fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.server.address()
     }
 
-    pub async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
+    pub(crate) async fn call(&self, token: &str, method: &str, path: &str, body: Option<Value>) -> Answer {
         let authorization = format!("Bearer {token}");
         let body = body.map(|body| serde_json::to_vec(&body).unwrap()).unwrap_or_default();
         let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
         wire::send(self.address(), method, &format!("/api/v1/{path}"), &headers, &body).await
     }
 
-    pub async fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
+    pub(crate) async fn must(&self, method: &str, path: &str, body: Option<Value>) -> Value {
         let answer = self.call(&self.admin, method, path, body).await;
         assert!((200..300).contains(&answer.status), "{method} {path}: {} {}", answer.status, answer.json());
         answer.json()
     }
 
-    pub async fn must_delete(&self, path: &str) {
+    pub(crate) async fn must_delete(&self, path: &str) {
         let answer = self.call(&self.admin, "DELETE", path, None).await;
         assert!((200..300).contains(&answer.status), "{path}: {} {}", answer.status, answer.json());
     }
 
-    pub async fn namespace(&self, slug: &str) {
+    pub(crate) async fn namespace(&self, slug: &str) {
         let body = json!({"slug": slug, "display_name": "Payments platform", "description": "What happens between basket and bank."});
         self.must("POST", "tenants/acme/namespaces", Some(body)).await;
     }
 
     /// Uploads files, and returns the version.
-    pub async fn upload(&self, namespace: &str, files: &[(String, String)]) -> u64 {
+    pub(crate) async fn upload(&self, namespace: &str, files: &[(String, String)]) -> u64 {
         let archive = archive_of(files);
         let mut body = format!(
             "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\nContent-Type: application/gzip\r\n\r\n"
@@ -96,7 +96,7 @@ impl House {
     }
 
     /// Issues a token for `acme`.
-    pub async fn token(&self, kind: &str, namespace: Option<&str>) -> String {
+    pub(crate) async fn token(&self, kind: &str, namespace: Option<&str>) -> String {
         let mut body = json!({"type": kind, "tenant": "acme", "name": format!("a {kind}")});
         if let Some(namespace) = namespace {
             body["namespace"] = json!(namespace);
@@ -108,7 +108,7 @@ impl House {
     }
 
     /// Opens the console and logs in by typing the token.
-    pub async fn log_in(&self, token: &str) {
+    pub(crate) async fn log_in(&self, token: &str) {
         self.browser.visit(&format!("{}/", self.server.url())).await;
         self.browser.fill("#token", token).await;
         self.browser.press(crate::browser::ENTER).await;
@@ -116,13 +116,13 @@ impl House {
     }
 
     /// Goes to a page of a namespace and waits for its content.
-    pub async fn go(&self, namespace: &str, page: &str) {
+    pub(crate) async fn go(&self, namespace: &str, page: &str) {
         self.browser.go(&format!("#/t/acme/n/{namespace}/{page}")).await;
     }
 }
 
 /// The files of the example `payments`.
-pub fn payments() -> Vec<(String, String)> {
+pub(crate) fn payments() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/namespaces/payments");
     let mut files = Vec::new();
     for folder in ["", "flags", "segments"] {
@@ -139,7 +139,12 @@ pub fn payments() -> Vec<(String, String)> {
 }
 
 /// Returns the files with one of them changed.
-pub fn changed(mut files: Vec<(String, String)>, path: &str, from: &str, to: &str) -> Vec<(String, String)> {
+pub(crate) fn changed(
+    mut files: Vec<(String, String)>,
+    path: &str,
+    from: &str,
+    to: &str,
+) -> Vec<(String, String)> {
     let (_, text) = files.iter_mut().find(|(name, _)| name == path).unwrap();
     assert!(text.contains(from), "{text}");
     *text = text.replace(from, to);
@@ -147,7 +152,7 @@ pub fn changed(mut files: Vec<(String, String)>, path: &str, from: &str, to: &st
 }
 
 /// Packs files as an archive.
-pub fn archive_of(files: &[(String, String)]) -> Vec<u8> {
+pub(crate) fn archive_of(files: &[(String, String)]) -> Vec<u8> {
     let tree: Tree = files.iter().map(|(path, text)| (path.as_str(), text.as_bytes().to_vec())).collect();
     archive::pack(&tree).unwrap()
 }

@@ -4,24 +4,24 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
 /// An answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then_some(value.trim())
@@ -30,7 +30,13 @@ impl Answer {
 }
 
 /// Sends a request and reads the whole answer.
-pub async fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+pub(crate) async fn send(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
     let mut stream = TcpStream::connect(to).await.unwrap();
     let mut request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n",
@@ -43,12 +49,18 @@ pub async fn send(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &s
     stream.write_all(request.as_bytes()).await.unwrap();
     stream.write_all(body).await.unwrap();
 
-    let mut all = Vec::new();
-    stream.read_to_end(&mut all).await.unwrap();
-    let end = all.windows(4).position(|four| four == b"\r\n\r\n").expect("a head ends with an empty line");
-    let head = String::from_utf8(all[..end].to_vec()).unwrap();
+    // Drivers of browsers leave the connection open, so the end is where the head says that it is.
+    let mut stream = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        let read = stream.read_line(&mut head).await.unwrap();
+        assert!(read > 0, "the connection ended in a head: {head}");
+    }
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let answer = Answer { status, head, body: all.split_off(end + 4) };
+    let mut answer = Answer { status, head, body: Vec::new() };
+    let length = answer.header("content-length").map_or(0, |length| length.parse().unwrap());
     assert!(answer.header("transfer-encoding").is_none(), "an answer in chunks is not read here");
+    answer.body = vec![0; length];
+    stream.read_exact(&mut answer.body).await.unwrap();
     answer
 }
