@@ -56,7 +56,7 @@ async fn a_tenant_admin_issues_a_token_whose_secret_shows_once_and_revokes_it() 
     let secret = browser.text("#secret").await;
     let seen = house.call(&secret, "GET", "tenants/acme/namespaces/payments/manifest/versions", None).await;
     assert_eq!(seen.status, 200);
-    browser.click("#issued button.small:last-child").await;
+    browser.click("#hide-secret").await;
     browser.wait("!document.getElementById('secret')").await;
     let page = browser.get("document.documentElement.outerHTML").await;
     assert!(!page.as_str().unwrap().contains(&secret));
@@ -82,9 +82,6 @@ async fn connected_clients_are_listed_with_how_far_behind_they_are() {
 
     let table = browser.text("main").await;
     assert!(table.contains("1 open stream") && table.contains("up to date"), "{table}");
-    assert_eq!(
-        browser.get("document.querySelector('tbody tr td').innerText.startsWith('tok_')").await,
-        json!(true)
-    );
+    assert!(table.contains("console tests") && table.contains("all flags") && table.contains("v1"), "{table}");
     browser.expect_no_complaints().await;
 }

@@ -54,7 +54,7 @@ async fn versions_are_compared_and_rolled_back_after_a_question() {
     browser.wait_for(".change").await;
     let diff = browser.text(".diff").await;
     assert!(diff.contains("instant-payout-tenth") && diff.contains("(10% → 20%)"), "{diff}");
-    assert!(diff.contains("Whom it moves") && diff.contains("instant-payout"), "{diff}");
+    assert!(diff.contains("WHOM IT MOVES") && diff.contains("instant-payout"), "{diff}");
 
     browser.click("#rollback-1").await;
     browser.wait_for("dialog[open]").await;

@@ -103,6 +103,8 @@ impl House {
         }
         if kind == "namespace_client" {
             body["environment"] = json!("production");
+            // Of pages in browsers, only the console itself.
+            body["allowed_origins"] = json!([self.server.url()]);
         }
         self.must("POST", "tokens", Some(body)).await["secret"].as_str().unwrap().to_owned()
     }

@@ -29,6 +29,7 @@ async fn lived_in() -> House {
     let house = House::with_payments().await;
     let files = changed(payments(), "segments/instant-payout-tenth.toml", "999", "1999");
     house.upload("payments", &files).await;
+    house.token("namespace_read", Some("payments")).await;
     house.log_in(&house.admin).await;
     house
 }

@@ -11,7 +11,6 @@ async fn the_answer_comes_with_its_trace_and_what_would_change_it() {
     house.log_in(&house.token("namespace_read", Some("payments")).await).await;
 
     house.go("payments", "try?flag=chargeback-evidence&env=production").await;
-    browser.wait_for_text("account.chargebacks").await;
     // Rows for what the flag looks at are there already.
     browser.wait("[...document.querySelectorAll('.context-row input')].some(input => input.value === 'account.chargebacks')").await;
     let row = browser.get("[...document.querySelectorAll('.context-row')].findIndex(row => row.querySelector('input').value === 'account.chargebacks')").await;

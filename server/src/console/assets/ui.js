@@ -6,10 +6,10 @@ import { Refusal } from "./api.js";
 
 /** A lever: standing when everybody gets one value, pulled when it depends on who asks, locked while in testing. */
 export function lever(stance, type = "string") {
-  const path = stance === "normal" ? "M10 27V6" : "M10 27 17 8";
+  const [arm, grip] = stance === "normal" ? ["M10 27V14", "M10 13V5"] : ["M10 27 14.300 15.300", "M14.700 14.300 17.300 7"];
   return h("svg.lever", { viewBox: "0 0 20 30", "aria-hidden": "true", focusable: "false", class: `lever-${stance} type-${type}` },
     h("path.lever-slot", { d: "M3 27.500h14" }),
-    h("path.lever-arm", { d: path }),
+    h("path.lever-arm", { d: arm }), h("path.lever-grip", { d: grip }),
     stance === "locked" && h("path.lever-lock", { d: "M5 20h8v6H5zM7 20v-2.500a2 2 0 0 1 4 0V20" }));
 }
 

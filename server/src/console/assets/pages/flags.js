@@ -94,7 +94,7 @@ export function flagsPage(scene) {
 
   function toolbar() {
     return h("div.toolbar", { role: "search", "aria-label": "Flags" },
-      field("Search", search), field("Type", type), field("Lifecycle", stage), count);
+      field("Search", search), field("Type", type), field("Lifecycle", stage));
   }
 
   const narrow = () => { refine({ q: search.value.trim(), type: type.value, stage: stage.value }); filter(() => true); list.node.scrollTop = 0; };
@@ -121,7 +121,7 @@ export function flagsPage(scene) {
   requestAnimationFrame(() => { if (live.model) { filter(() => true); ready(); } });
 
   return {
-    node: h("div.page.page-flags", heading("Flags"), body),
+    node: h("div.page.page-flags", heading("Flags", count), body),
     update(next) {
       const before = chosen;
       chosen = next.rest[0] ?? null;

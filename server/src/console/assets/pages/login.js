@@ -3,7 +3,10 @@
 import { api, Refusal } from "../api.js";
 import { h } from "../dom.js";
 import { kindOf, session } from "../session.js";
-import { field, form } from "../ui.js";
+import { field, form, lever } from "../ui.js";
+
+/** The frame behind the card: most levers stand, some are pulled. */
+const FRAME = Array.from({ length: 17 }, (_, at) => [at % 5 === 3 || at === 9 ? "reversed" : "normal", at % 7 === 2 || at === 3 ? "boolean" : at % 6 === 5 ? "json" : "string"]);
 
 export function loginPage(mark, reason) {
   // A text field that shows dots: browsers offer to keep what is typed into password fields, and this is not to be kept.
@@ -20,7 +23,7 @@ export function loginPage(mark, reason) {
         field("Token", token, "Starts with exd_. It stays in this tab’s memory and is gone when the page is reloaded."),
         h("div.actions", h("button.primary", { type: "submit" }, "Log in"))),
       h("p.quiet", "The first token comes from ", h("code", "leverframe admin bootstrap"), " on the server.")),
-    h("div.login-frame", { "aria-hidden": "true" }));
+    h("div.login-frame", { "aria-hidden": "true" }, FRAME.map(([stance, type]) => lever(stance, type))));
 }
 
 async function login(input) {

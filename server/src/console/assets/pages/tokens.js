@@ -120,6 +120,6 @@ function showSecret(place, token, secret) {
     h("h2", { id: "issued-title", tabindex: "-1" }, `“${token.name}” is issued`),
     h("p", "Copy the secret now. It is not kept anywhere and cannot be shown again."),
     h("p.secret-line", shown, copyButton(() => secret, "Copy secret", () => shown)),
-    h("button.small", { type: "button", onclick: () => { swap(place); announce("The secret is hidden."); } }, "I have it; hide it")));
+    h("button.small", { type: "button", id: "hide-secret", onclick: () => { swap(place); announce("The secret is hidden."); } }, "I have it; hide it")));
   document.getElementById("issued-title")?.focus();
 }

@@ -3,7 +3,7 @@
 import { h, swap } from "../dom.js";
 import { freshId } from "../ui.js";
 
-const TYPES = [["string", "text"], ["int", "whole number"], ["float", "number"], ["bool", "yes or no"], ["list", "list of texts"]];
+const TYPES = [["string", "text"], ["int", "integer"], ["float", "number"], ["bool", "yes or no"], ["list", "texts"]];
 /** Rows offered from a file or a paste; the server takes 256 KiB of context. */
 const MOST_ROWS = 500;
 

@@ -61,7 +61,7 @@ function traceRule(rule, why) {
     h("div.rule-body",
       why?.description && h("p.rule-why", why.description),
       h("p.trace-head", h("span", rule.block === "environment" ? "" : h("span.quiet", "catch-all · ")), audienceWords(rule.audience), " → ", h("span.variant-key", rule.variant), " ", chip(word, tone)),
-      steps.length > 0 && rule.state !== "not_reached" && h("ul.steps", steps.map(step)),
+      steps.length > 1 && h("ul.steps", steps.map(step)),
       rule.state === "not_matched" && reasons.length > 0 && h("p.why-not", h("strong", "Why not: "), reasons.map((one, at) => [at > 0 && "; ", reasonWords(one)]))));
 }
 
