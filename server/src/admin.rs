@@ -44,9 +44,11 @@ impl Admin {
     /// # Errors
     /// `Conflict` if a live one exists, unless it is forced: then one more is issued beside those.
     pub async fn bootstrap(&self, name: &str, force: bool) -> Result<Issued> {
-        let mut live = TokenQuery::default();
-        live.kind = Some(TokenType::Superadmin);
-        live.live_at = Some(self.clock.wall());
+        let live = TokenQuery {
+            kind: Some(TokenType::Superadmin),
+            live_at: Some(self.clock.wall()),
+            ..TokenQuery::default()
+        };
         let held = self.store.tokens(&live, &PageRequest::first(1)).await?;
         if let Some(token) = held.items.first().filter(|_| !force) {
             return Err(Error::new(ErrorKind::Conflict, "issue the first superadmin token")

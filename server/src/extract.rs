@@ -24,7 +24,7 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     }
 }
 
-/// Reads a whole body that is sent as `application/json`, for routes that borrow from it while they parse.
+/// Reads a whole body that is sent as `application/json` and is an object, for routes that borrow from it while they parse.
 ///
 /// # Errors
 /// As [`body`], and `bad_request` for another media type.
@@ -32,7 +32,12 @@ pub async fn json_body(request: Request, app: &App) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::bad_request("the body must be sent as `Content-Type: application/json`"));
     }
-    body(request, app).await
+    let bytes = body(request, app).await?;
+    // A list of the fields' values would read as well, and mean something else as soon as a field is added.
+    match bytes.trim_ascii_start().first() {
+        Some(b'{') => Ok(bytes),
+        _ => Err(Problem::bad_request("the body must be a JSON object")),
+    }
 }
 
 /// Says what is wrong with a JSON body.

@@ -136,9 +136,52 @@ async fn within<F: Future>(clock: &dyn Clock, longest: Duration, future: F) -> O
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use axum::{Router, body::Body, middleware, routing::get};
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
     use leverframe::testing::ManualClock;
 
     use super::*;
+    use crate::{problem::Envelope, store};
+
+    /// Sends a request for each path to routes that go wrong.
+    async fn answers(paths: &[&str]) -> Vec<(StatusCode, Envelope, HeaderMap)> {
+        let data = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::new());
+        let store = store::open(data.path(), None, Arc::clone(&clock)).await.unwrap();
+        let app = App::new(store, clock);
+        let router = Router::new()
+            .route("/panic", get(async || -> () { panic!("with a secret") }))
+            .route("/plain", get(async || (StatusCode::UNPROCESSABLE_ENTITY, "what went wrong: a secret")))
+            .route("/own", get(async || (StatusCode::BAD_GATEWAY, [("x-own", "1")], "a secret")))
+            .layer(middleware::from_fn_with_state(app.clone(), frame))
+            .with_state(app);
+        let service = TowerToHyperService::new(router);
+        let mut answers = Vec::new();
+        for path in paths {
+            let request = Request::builder().uri(*path).body(Body::empty()).unwrap();
+            let response = service.call(request).await.unwrap();
+            let (status, headers) = (response.status(), response.headers().clone());
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+            assert!(!body.windows(6).any(|part| part == b"secret"));
+            answers.push((status, serde_json::from_slice(&body).unwrap(), headers));
+        }
+        answers
+    }
+
+    #[tokio::test]
+    async fn whatever_goes_wrong_is_told_in_the_envelope_without_its_cause() {
+        let answers = answers(&["/panic", "/plain", "/own"]).await;
+
+        let told: Vec<_> = answers.iter().map(|(status, e, _)| (status.as_u16(), &*e.error.code)).collect();
+        assert_eq!(told, [(500, "internal"), (400, "bad_request"), (500, "internal")]);
+        for (_, envelope, headers) in &answers {
+            assert_eq!(envelope.request_id, headers[&REQUEST_ID].to_str().unwrap());
+        }
+        assert_eq!(answers[2].2["x-own"], "1", "other headers stay");
+    }
 
     #[tokio::test]
     async fn what_takes_too_long_is_given_up_and_what_is_ready_never_asks_the_clock() {

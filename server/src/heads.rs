@@ -245,6 +245,14 @@ impl Heads {
         slot.expected.fetch_max(version, Ordering::AcqRel);
     }
 
+    /// Does not believe what is held of a namespace until the store was asked, once: somebody says, who need not be
+    /// right, that there is a newer version.
+    pub fn doubt(&self, tenant: &str, namespace: &str) {
+        if let Some(slot) = self.held(tenant, namespace) {
+            slot.doubted.store(true, Ordering::Release);
+        }
+    }
+
     /// Believes nothing until the store was asked.
     pub fn doubt_all(&self) {
         for slot in self.slots.read().unwrap_or_else(PoisonError::into_inner).values() {

@@ -20,7 +20,10 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create, list_of_tenant)).routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new()
+        .routes(routes!(create, list_of_tenant))
+        .routes(routes!(list))
+        .routes(routes!(get, delete))
 }
 
 /// A namespace about to be created.
@@ -223,4 +226,36 @@ async fn get(
     let namespace = app.store().namespace(tenant, &slug).await?;
     let namespace = namespace.ok_or_else(|| Problem::not_found("there is no such namespace"))?;
     Ok(Answer(NamespaceAnswer { namespace: namespace.into(), request_id: info.id().to_owned() }))
+}
+
+/// Deletes a namespace. Not implemented.
+///
+/// A namespace that is created again would count its versions from 1, and a client that holds the old version 1 would
+/// take it for the new one. Until that is settled, revoke the namespace's tokens instead.
+#[utoipa::path(
+    delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}", tag = "namespaces",
+    security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug")
+    ),
+    responses((status = 501, description = "Not implemented", body = Envelope), Refusals)
+)]
+async fn delete(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path((tenant, slug)): Path<(String, String)>,
+) -> Result<(), Problem> {
+    let tenant = principal.resolve_tenant(&tenant)?;
+    let target = format!("{tenant}/{slug}");
+    let write = Write::new(&app, &principal, &info, "namespace.delete", Some(tenant), &target);
+    let outcome = principal.require(Permission::NamespaceCreate, tenant, None).and_then(|()| {
+        Err(Problem::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "not_implemented",
+            "namespaces cannot be deleted; revoke the namespace's tokens to put it out of use",
+        ))
+    });
+    app.audited(write, outcome, |()| String::new()).await
 }

@@ -243,11 +243,12 @@ async fn list(
         return Err(Problem::bad_request("`namespace` needs `tenant`"));
     }
     let page = page(asked.limit, asked.cursor)?;
-    let mut query = TokenQuery::default();
-    query.tenant = tenant.map(str::to_owned);
-    query.namespace = asked.namespace;
-    query.kind = asked.r#type;
-    query.live_at = asked.live.then(|| app.clock().wall());
+    let query = TokenQuery {
+        tenant: tenant.map(str::to_owned),
+        namespace: asked.namespace,
+        kind: asked.r#type,
+        live_at: asked.live.then(|| app.clock().wall()),
+    };
     let page = app.store().tokens(&query, &page).await.map_err(list_error)?;
     let tokens = page.items.iter().map(TokenView::from).collect();
     Ok(Answer(TokensAnswer { tokens, next_cursor: page.next, request_id: info.id().to_owned() }))

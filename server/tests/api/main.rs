@@ -1,4 +1,5 @@
 //! The server over HTTP.
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get makes it fail")]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use leverframe::{backends::clock_system::SystemClock, testing::ManualClock, traits::Clock};
-use leverframe_server::TlsFiles;
+use leverframe_server::{TlsFiles, admin::Admin, model::TokenType, store};
 use reqwest::{Certificate, StatusCode, Version};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -275,4 +275,41 @@ async fn an_address_in_use_is_told_with_the_next_step() {
     assert!(error.chain().contains(&server.running.address().to_string()), "{}", error.chain());
     assert!(error.hint_text().is_some());
     assert!(client().get(server.url("/healthz")).send().await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_revoked_by_another_process_on_the_same_data_is_refused_soon() {
+    let server = TestServer::start().await;
+    let (token, secret) = server.mint(TokenType::NamespaceRead, "acme/payments").await;
+    assert_eq!(server.get("/api/v1/tokens/self", &secret).await.status, StatusCode::OK);
+    let clock = system();
+    let other = store::open(server.data(), None, Arc::clone(&clock)).await.unwrap();
+
+    Admin::new(other, Arc::clone(&clock)).revoke(&token.id).await.unwrap();
+
+    let began = clock.now();
+    while server.get("/api/v1/tokens/self", &secret).await.status == StatusCode::OK {
+        assert!(clock.now() - began < Duration::from_secs(20), "it is still believed");
+    }
+    assert!(clock.now() - began < Duration::from_secs(6), "a lost notice is made up for within five seconds");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_known_token_goes_on_while_the_database_is_away_but_not_for_ever() {
+    let clock = ManualClock::new();
+    let server = TestServer::start_with(Arc::new(clock.clone()), |_| {}).await;
+    let (_, unknown) = server.mint(TokenType::NamespaceRead, "acme/payments").await;
+    assert_eq!(server.get("/api/v1/tokens/self", &server.root).await.status, StatusCode::OK);
+
+    server.store.close().await;
+
+    clock.advance(Duration::from_secs(40));
+    assert_eq!(server.get("/api/v1/tokens/self", &server.root).await.status, StatusCode::OK);
+    let refused = server.get("/api/v1/tokens/self", &unknown).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (503, "unavailable"));
+    assert_eq!(refused.header("retry-after"), "1");
+    assert_eq!(server.get("/readyz", "").await.status.as_u16(), 503);
+    assert_eq!(server.get("/healthz", "").await.status, StatusCode::OK);
+    clock.advance(Duration::from_secs(600));
+    assert_eq!(server.get("/api/v1/tokens/self", &server.root).await.code(), "unavailable");
 }

@@ -83,6 +83,11 @@ const TABLE: &[Row] = &[
         "403 403 403 403 | 200 200 403 200 200",
     ),
     Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}",
+        Body::Nothing,
+        "403 403 403 403 | 403 403 403 501 501",
+    ),
+    Row(
         "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/admins",
         Body::Nothing,
         "403 403 403 403 | 403 403 403 501 501",
@@ -161,6 +166,18 @@ const TABLE: &[Row] = &[
         "403 403 403 403 | 200 200 200 200 200",
     ),
     Row("OPTIONS /ofrep/v1/evaluate/flags/{key}", Body::Nothing, "204"),
+    // Slugs are those of the token's tenant, and `rival` has a `payments` as well.
+    Row("GET /api/v1/events?ns=payments", Body::Nothing, "200 403 403 403 | 200 200 403 200 400"),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/clients",
+        Body::Nothing,
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/closure",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
     Row("GET /api/v1/tokens", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
     Row(
         "POST /api/v1/tokens",
@@ -245,7 +262,8 @@ async fn every_route_of_the_document_is_in_the_table_and_the_other_way_round() {
         })
         .collect();
     let tabled: BTreeSet<String> = TABLE.iter().map(|row| template(row.0).to_owned()).collect();
-    assert_eq!(documented, tabled, "a route without a row, or a row without a route");
+    let apart: Vec<&String> = documented.symmetric_difference(&tabled).collect();
+    assert!(apart.is_empty(), "a route without a row, or a row without a route: {apart:?}");
 }
 
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];

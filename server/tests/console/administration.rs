@@ -82,6 +82,9 @@ async fn connected_clients_are_listed_with_how_far_behind_they_are() {
 
     let table = browser.text("main").await;
     assert!(table.contains("1 open stream") && table.contains("up to date"), "{table}");
-    assert!(table.contains("console tests") && table.contains("all flags") && table.contains("v1"), "{table}");
+    assert!(
+        table.contains("console tests") && table.contains("all flags") && table.contains("v1"),
+        "{table}"
+    );
     browser.expect_no_complaints().await;
 }

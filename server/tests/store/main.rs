@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+mod backup;
 mod conformance;
+mod killed;
 mod lists;
 mod place;
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod proxy;
+mod replicas;
 mod sqlite;

@@ -35,7 +35,6 @@ impl Place {
         Self { database: Some((server, url)), ..Self::on_sqlite().await }
     }
 
-    #[expect(dead_code, reason = "for backups")]
     /// A place of the other kind, to carry things there.
     pub(crate) async fn another(&self) -> Self {
         if self.database.is_some() { Self::on_sqlite().await } else { Self::on_postgres().await }

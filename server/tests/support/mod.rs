@@ -1,8 +1,10 @@
 //! A real server on a port of its own, and a small client for it.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, reason = "what a test needs and does not get makes it fail")]
 
 use std::{
     io::Write,
+    path::Path,
     sync::{Arc, Mutex, OnceLock},
     time::SystemTime,
 };
@@ -26,7 +28,7 @@ pub(crate) struct TestServer {
     pub(crate) http: reqwest::Client,
     /// A superadmin's secret.
     pub(crate) root: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
 /// What came back.
@@ -80,7 +82,12 @@ impl TestServer {
         }
         admin.create_namespace(&NamespaceRecord::new("acme", "search", now)).await.unwrap();
         let root = admin.bootstrap("root", false).await.unwrap().secret.expose().to_owned();
-        Self { running, admin, store, http: client(), root, _data: data }
+        Self { running, admin, store, http: client(), root, data }
+    }
+
+    /// The data directory.
+    pub(crate) fn data(&self) -> &Path {
+        self.data.path()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -95,7 +102,10 @@ impl TestServer {
     pub(crate) async fn send(&self, request: RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Answer { status, headers, text: response.text().await.unwrap() }
+        // A stream has no end.
+        let is_stream = headers.get("content-type").is_some_and(|media| media == "text/event-stream");
+        let text = if is_stream { String::new() } else { response.text().await.unwrap() };
+        Answer { status, headers, text }
     }
 
     /// An empty secret is none.

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
@@ -93,10 +93,35 @@ impl Postgres {
         self.folder.path().join("data")
     }
 
+    /// Writes a file among its data, which only the server may read.
+    pub(crate) fn write(&self, name: &str, content: &str) {
+        let path = self.data().join(name);
+        fs::write(&path, content).expect("a file of the server");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of the server");
+        if let Some((user, group)) = other_user() {
+            chown(&path, Some(user), Some(group)).expect("a file that PostgreSQL owns");
+        }
+    }
+
+    /// Returns the socket that it is reached through, unless it has another port.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     /// Runs the server, and returns when it answers.
     pub(crate) fn run(&self) {
+        self.run_with(&[]);
+    }
+
+    /// Runs the server with options that count more than those it was made with.
+    pub(crate) fn run_with(&self, options: &[&str]) {
         let mut keeper = as_other_user(Path::new("/bin/sh"));
-        keeper.args(["-c", KEEPER, "keeper"]).arg(&self.programs).arg(self.data()).args(&self.options);
+        keeper
+            .args(["-c", KEEPER, "keeper"])
+            .arg(&self.programs)
+            .arg(self.data())
+            .args(&self.options)
+            .args(options);
         keeper.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut keeper = keeper.spawn().expect("a shell");
         let mut line = String::new();

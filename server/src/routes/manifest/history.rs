@@ -5,7 +5,10 @@ use leverframe::manifest::{Diff, LintOptions, Manifest, archive, lint_tree};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::wire::{Change, Difference, History, Version};
+use super::{
+    super::list_error,
+    wire::{Change, Difference, History, Version},
+};
 use crate::{
     app::App,
     extract::{PageQuery, Path, Query},
@@ -39,7 +42,7 @@ pub(super) async fn versions(
 ) -> Result<Json<History>, Problem> {
     let tenant = principal.resolve_tenant(&tenant)?;
     principal.require(Permission::ManifestRead, tenant, Some(&namespace))?;
-    let page = app.store().versions(tenant, &namespace, &query.page()?).await?;
+    let page = app.store().versions(tenant, &namespace, &query.page()?).await.map_err(list_error)?;
     if page.items.is_empty() && app.store().namespace(tenant, &namespace).await?.is_none() {
         return Err(Problem::not_found("the namespace does not exist"));
     }

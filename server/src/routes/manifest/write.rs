@@ -198,14 +198,16 @@ async fn store(
     let mut new = candidate.new;
     new.uploaded_by.clone_from(&principal.token().id);
     new.if_version = if_version;
+    // Whoever asks for the version from now on waits for what is checked already, instead of reading it again.
+    let turn = app.heads().turn(tenant, namespace).await;
     let record = match app.store().put_version(tenant, namespace, &new, app.clock().wall()).await? {
         Stored::Accepted(record) => {
             let (tree, manifest) = (candidate.tree, candidate.manifest);
             let accepted = record.clone();
-            // Compiled beside the event loop as well. It is durable already, so whoever asks meanwhile reads it.
             let head = app.work().run(move || Head::assemble(accepted, new.archive, tree, manifest)).await;
             match head {
-                Ok(head) => app.heads().publish(tenant, namespace, &Arc::new(head)),
+                Ok(head) => turn.publish(&Arc::new(head)),
+                // It is durable already, so whoever asks for it reads it.
                 Err(_) => app.heads().expect(tenant, namespace, record.version),
             }
             record

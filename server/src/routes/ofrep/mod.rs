@@ -149,8 +149,10 @@ fn environment<'a>(asked: &'a Asked, place: &'a Place) -> Result<&'a str, Proble
 /// Takes note of the version that the client has heard of from another process, so that the answer is as new.
 fn notice(app: &App, asked: &Asked, place: &Place) {
     let tag = place.config_etag.as_deref().map(|tag| tag.trim_matches('"'));
-    if let Some(version) = tag.and_then(|tag| tag.strip_prefix('v')).and_then(|digits| digits.parse().ok()) {
-        app.heads().expect(&asked.tenant, &asked.namespace, version);
+    let told: Option<u64> = tag.and_then(|tag| tag.strip_prefix('v')).and_then(|digits| digits.parse().ok());
+    let held = app.heads().at_hand(&asked.tenant, &asked.namespace);
+    if told.zip(held).is_some_and(|(told, held)| held.record.version < told) {
+        app.heads().doubt(&asked.tenant, &asked.namespace);
     }
 }
 

@@ -1,7 +1,7 @@
 //! One connection to a database file.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     path::Path,
     time::Duration,
 };
@@ -47,7 +47,12 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Handle> {
             OpenFlags::SQLITE_OPEN_READ_WRITE
         }
         Access::Look | Access::BackUp => OpenFlags::SQLITE_OPEN_READ_WRITE,
-        Access::Restore => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Access::Restore => {
+            // Says better than the engine why a file cannot be read.
+            File::open(path)
+                .map_err(|error| Error::from_io("read a backup", error).with("path", path.display()))?;
+            OpenFlags::SQLITE_OPEN_READ_ONLY
+        }
     };
     let at = |error: Error| error.with("path", path.display());
     let handle = Handle::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
