@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, problem::Problem, routes::none_match};
 
 mod files;
 
@@ -51,7 +51,8 @@ struct File {
 }
 
 fn answer(file: &'static File, asked: &HeaderMap) -> Response {
-    let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|value| names(value, &file.etag));
+    // A digest in hexadecimal is text.
+    let known = file.etag.to_str().is_ok_and(|etag| none_match(asked, etag));
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -78,12 +79,6 @@ const HEADERS: [(HeaderName, &str); 5] = [
         "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
     ),
 ];
-
-/// Returns true if an `If-None-Match` has this tag, weak or not.
-fn names(value: &HeaderValue, etag: &HeaderValue) -> bool {
-    let (Ok(value), Ok(etag)) = (value.to_str(), etag.to_str()) else { return false };
-    value.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
-}
 
 fn tag_of(content: &[u8]) -> HeaderValue {
     use std::fmt::Write;

@@ -23,6 +23,8 @@ mod tenants;
 mod tokens;
 mod typed;
 
+pub(crate) use self::manifest::none_match;
+
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
 const BODY: usize = 256 * 1_024;
 

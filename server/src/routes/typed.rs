@@ -8,14 +8,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use leverframe::{
-    ErrorKind,
-    manifest::model::{Atom, Audience, EnvBlock, Flag, Manifest, Predicate, Rule, Scalar, Segment},
+use leverframe::manifest::model::{
+    Atom, Audience, EnvBlock, Flag, Manifest, Predicate, Rule, Scalar, Segment,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::manifest::{etag, none_match};
 use crate::{
     app::App,
     extract::{Path, Query},
@@ -140,6 +140,7 @@ enum AudienceModel {
 /// A condition on the context.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::use_self, reason = "what stands here is the name in the OpenAPI document")]
 enum PredicateModel {
     /// All of them.
     #[schema(no_recursion)]
@@ -234,18 +235,13 @@ async fn get(
     let head = app.heads().current(tenant, &namespace).await?;
     let head = head.ok_or_else(|| Problem::not_found("the namespace has no manifest yet"))?;
 
-    let etag = format!("\"v{}\"", head.record.version);
-    let known = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
-    if known.flat_map(|value| value.split(',')).any(|tag| tag.trim() == etag) {
+    let etag = etag(head.record.version);
+    if none_match(&headers, &etag) {
         return Ok((StatusCode::NOT_MODIFIED, tagged(&etag)).into_response());
     }
     let request_id = info.id().to_owned();
     // Ten thousand flags take long enough to write that others would feel it.
-    let answer =
-        tokio::task::spawn_blocking(move || answer(&head, paths.as_ref(), request_id).into_response());
-    let answer = answer.await.map_err(|error| {
-        leverframe::Error::new(ErrorKind::Cancelled, "write the model of a manifest").source(error)
-    })?;
+    let answer = app.work().run(move || answer(&head, paths.as_ref(), request_id).into_response()).await?;
     Ok((tagged(&etag), answer).into_response())
 }
 

@@ -1,7 +1,5 @@
 //! What administrators do, and who is connected.
 
-use serde_json::json;
-
 use crate::house::House;
 
 #[tokio::test(flavor = "multi_thread")]
