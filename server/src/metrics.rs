@@ -20,9 +20,9 @@ pub struct Metrics {
     pub streams_open: Gauge,
     /// Events sent over streams.
     pub events_sent: Counter,
-    /// Uploads and roll-backs that became a version.
+    /// Uploads and roll-backs that were accepted, those that changed nothing among them.
     pub uploads_accepted: Counter,
-    /// Uploads and roll-backs that did not, for whatever reason.
+    /// Uploads and roll-backs that were not, for whatever reason.
     pub uploads_refused: Counter,
     /// Flags evaluated on the server.
     pub evaluations: Counter,
@@ -124,12 +124,8 @@ impl Metrics {
         let mut text = String::with_capacity(8 * 1_024);
         for (name, help, value) in [
             ("events_sent_total", "Events sent over streams.", &self.events_sent),
-            (
-                "uploads_accepted_total",
-                "Uploads and roll-backs that became a version.",
-                &self.uploads_accepted,
-            ),
-            ("uploads_refused_total", "Uploads and roll-backs that did not.", &self.uploads_refused),
+            ("uploads_accepted_total", "Uploads and roll-backs that were accepted.", &self.uploads_accepted),
+            ("uploads_refused_total", "Uploads and roll-backs that were refused.", &self.uploads_refused),
             ("evaluations_total", "Flags evaluated on the server.", &self.evaluations),
             ("unauthenticated_total", "Requests without a valid token.", &self.unauthenticated),
             ("rate_limited_total", "Requests over a limit.", &self.rate_limited),

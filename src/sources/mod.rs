@@ -7,4 +7,4 @@ pub mod ftps;
 pub mod git;
 pub mod https;
 pub mod server;
-mod web;
+pub(crate) mod web;

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Writes the header that carries credentials.
-pub(super) fn authorization(auth: &UriAuth) -> Result<HeaderValue> {
+pub(crate) fn authorization(auth: &UriAuth) -> Result<HeaderValue> {
     let text = match auth {
         UriAuth::Bearer(token) => format!("Bearer {token}"),
         UriAuth::Basic { user, pass } => format!("Basic {}", base64(format!("{user}:{pass}").as_bytes())),

@@ -80,7 +80,14 @@ impl Frontend {
         // Events are small and must not wait for more of them; a socket that refuses is slower, not wrong.
         let _ = stream.set_nodelay(true);
         let draining = self.app.draining();
-        let Some(tls) = &self.tls else { return self.serve_http(stream, peer, draining).await };
+        match &self.tls {
+            None => self.serve_http(stream, peer, draining).await,
+            // On its own in memory: an idle connection without TLS must not pay for the one with it.
+            Some(tls) => Box::pin(self.serve_tls(tls, stream, peer, draining)).await,
+        }
+    }
+
+    async fn serve_tls(&self, tls: &Tls, stream: TcpStream, peer: SocketAddr, draining: Draining) {
         let alarm = self.app.clock().sleep_until(self.app.clock().now() + PATIENCE);
         let handshake = tls.acceptor().accept(stream);
         match before(alarm, handshake).await {

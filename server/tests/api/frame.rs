@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 
-use crate::support::TestServer;
+use crate::{routes::archive, support::TestServer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_has_an_id_of_its_own_and_the_headers_that_browsers_heed() {
@@ -117,6 +117,26 @@ async fn metrics_count_what_was_answered_by_template() {
         assert!(metrics.text.lines().any(|found| found == line), "{line} in {}", metrics.text);
     }
     assert!(!metrics.text.contains("nobody/knows") && !metrics.text.contains("acme"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_count_uploads_and_evaluations() {
+    let server = TestServer::start().await;
+    let root = &server.root;
+    let manifest = "/api/v1/tenants/acme/namespaces/payments/manifest";
+    server.send(archive(server.request(Method::PUT, manifest, root))).await;
+    server.send(server.request(Method::PUT, manifest, root)).await;
+    let body = json!({"environment": "production", "flags": ["hello", "absent"], "context": {}});
+    let place = "/api/v1/tenants/acme/namespaces/payments";
+    server.post(&format!("{place}/evaluate"), root, &body).await;
+    let ofrep = "/ofrep/v1/evaluate/flags?tenant=acme&namespace=payments&environment=production";
+    server.post(ofrep, root, &json!({"context": {}})).await;
+
+    let metrics = server.get("/metrics", "").await.text;
+
+    for line in ["uploads_accepted_total 1", "uploads_refused_total 1", "evaluations_total 3"] {
+        assert!(metrics.contains(&format!("leverframe_{line}\n")), "{line} in {metrics}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

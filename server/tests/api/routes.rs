@@ -305,7 +305,7 @@ fn template(route: &str) -> &str {
 }
 
 /// Sends a namespace with one flag, whose environment `production` is public.
-fn archive(request: RequestBuilder) -> RequestBuilder {
+pub(crate) fn archive(request: RequestBuilder) -> RequestBuilder {
     let files = [
         (
             "namespace.toml",

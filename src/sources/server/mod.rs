@@ -30,6 +30,8 @@ use async_trait::async_trait;
 use http::StatusCode;
 use sha2::{Digest, Sha256};
 
+#[cfg(feature = "async-tokio")]
+pub(crate) use self::place::OWN_TENANT;
 use self::{
     api::{Api, Refusal},
     place::{SCHEME, SCHEME_OVER_HTTP},

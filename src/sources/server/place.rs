@@ -7,7 +7,7 @@ use http::{Uri, uri::PathAndQuery};
 use crate::{Error, ErrorKind, Result, manifest::names};
 
 /// The path segment that stands for the tenant of the token.
-const OWN_TENANT: &str = "-";
+pub(crate) const OWN_TENANT: &str = "-";
 
 /// A namespace on a server.
 ///
@@ -124,7 +124,7 @@ impl ServerPlace {
     }
 
     /// Returns the URI of something that belongs to the namespace, such as `manifest`.
-    pub(super) fn of_namespace(&self, path: &str) -> Result<Uri> {
+    pub(crate) fn of_namespace(&self, path: &str) -> Result<Uri> {
         self.on_server(&format!("/api/v1/tenants/{}/namespaces/{}/{path}", self.tenant, self.namespace))
     }
 

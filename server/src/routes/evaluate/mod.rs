@@ -182,7 +182,11 @@ async fn answer(
                 flags.len()
             )));
         }
-        (Scope::Named, Some(flags)) => answer::write(&question, distinct(flags).into_iter(), info.id()),
+        (Scope::Named, Some(flags)) => {
+            let keys = distinct(flags);
+            app.metrics().evaluations.add(keys.len() as u64);
+            answer::write(&question, keys.into_iter(), info.id())
+        }
         (Scope::Named, None) => {
             return Err(Problem::bad_request("`flags` is missing; `evaluate/all` evaluates all"));
         }
@@ -191,6 +195,7 @@ async fn answer(
         }
         (Scope::All, None) => {
             let keys: Vec<&str> = head.program.flags().map(|(key, _)| key).collect();
+            app.metrics().evaluations.add(keys.len() as u64);
             answer::write(&question, keys.into_iter(), info.id())
         }
     };

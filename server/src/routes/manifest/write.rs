@@ -168,6 +168,9 @@ async fn audited(
     action: &'static str,
     outcome: Result<Accepted, Problem>,
 ) -> Result<Json<Accepted>, Problem> {
+    let uploads =
+        if outcome.is_ok() { &app.metrics().uploads_accepted } else { &app.metrics().uploads_refused };
+    uploads.add(1);
     let target = format!("{tenant}/{namespace}");
     let write = Write::new(app, principal, info, action, Some(tenant), &target);
     app.audited(write, outcome, |accepted| format!("version {}", accepted.version)).await.map(Json)

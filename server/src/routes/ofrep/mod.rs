@@ -65,6 +65,7 @@ async fn evaluate(
         })?;
         let context = filled(context, &head);
         let mut out = Vec::with_capacity(256);
+        app.metrics().evaluations.add(1);
         Question { head: &head, environment, context: &context }.write(&mut out, &key)?;
         Ok((json(out), asked.is_client()))
     };
@@ -105,6 +106,7 @@ async fn bulk(
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let context = filled(context, &head);
+            app.metrics().evaluations.add(head.program.len() as u64);
             json(Question { head: &head, environment, context: &context }.write_all(None))
         };
         if let Ok(etag) = HeaderValue::from_str(&etag) {
