@@ -66,7 +66,7 @@ async fn run(server: &TestServer, place: &Path, settings: &str, examples: &str) 
     command
         .args(["--config-file", settings, "run"])
         .arg(server.url("/api/v1/openapi.json"))
-        .args(["--url", &server.url(""), "--checks", "not_a_server_error", "--workers", "2", "--no-color"])
+        .args(["--url", &server.url(""), "--checks", "not_a_server_error", "--workers", "1", "--no-color"])
         .args(["--max-examples", examples, "--seed", "1", "--request-timeout", "20"])
         .args(["--phases", "examples,coverage,fuzzing", "--suppress-health-check", "all"])
         .args(["--exclude-path-regex", LEFT_OUT])
