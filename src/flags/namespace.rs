@@ -305,7 +305,7 @@ impl Namespace {
         program
             .find(flag, environment)
             .and_then(|(id, env)| program.resolve(id, env, context, options))
-            .and_then(|hit| typed::read(program, hit))
+            .and_then(typed::read)
             .map_err(|failure| program.error(failure, flag, environment))
     }
 }

@@ -19,6 +19,7 @@ pub mod signature;
 mod tar;
 mod workspace;
 
+pub(crate) use self::workspace::Touched;
 pub use self::{
     closure::closure,
     diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},

@@ -287,9 +287,7 @@ impl Shared {
         }
         let program = &loaded.snapshot.program;
         let result = match (program.flag(hash_key(flag), flag), environment) {
-            (Some(id), Some(env)) => {
-                program.resolve(id, env, context, options).and_then(|hit| typed::read(program, hit))
-            }
+            (Some(id), Some(env)) => program.resolve(id, env, context, options).and_then(typed::read),
             (None, _) => Err(Failure::UnknownFlag),
             (_, None) => Err(Failure::UnknownEnvironment),
         };
@@ -345,7 +343,7 @@ impl Shared {
 
     /// Logs a failure, unless the same one was logged less than a minute ago.
     #[cold]
-    pub(super) fn warn(&self, loaded: &Loaded<FlagSnapshot>, flag: &str, failure: Failure) {
+    pub(super) fn warn(&self, loaded: &Loaded<FlagSnapshot>, flag: &str, failure: Failure<'_>) {
         if self.warnings.admits(flag, failure.reason(), self.feed.clock().now()) {
             let error = loaded.snapshot.program.error(failure, flag, self.environment.as_str());
             tracing::warn!(

@@ -1,0 +1,156 @@
+//! The fingerprint of files that change one by one.
+//!
+//! The fingerprint (M11) is one digest over a line a file, so whatever follows a changed line is digested again. The
+//! lines are kept, and so is the state of the digest every few lines: what goes before the change is not.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::manifest::Fingerprint;
+
+/// Lines between two kept states.
+const STRIDE: usize = 64;
+
+/// The lines of a fingerprint, and its states on the way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Digests {
+    strides: Vec<Stride>,
+}
+
+#[derive(Clone, Debug)]
+struct Stride {
+    /// The state before the first of the lines.
+    before: Sha256,
+    lines: Arc<Lines>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Lines {
+    text: Vec<u8>,
+    /// Where each line begins.
+    starts: Vec<u32>,
+}
+
+impl Digests {
+    /// Takes the lines of files in byte order of their paths.
+    pub(super) fn of<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> Self {
+        let mut digests = Self::default();
+        let mut lines = Lines::default();
+        for (path, content) in files {
+            if lines.starts.len() == STRIDE {
+                digests.append(std::mem::take(&mut lines));
+            }
+            lines.insert(lines.starts.len(), path, content);
+        }
+        digests.append(lines);
+        digests.digest_from(0);
+        digests
+    }
+
+    /// Takes changes over: the new content by path, `None` for what is gone.
+    pub(super) fn apply<'a>(&mut self, changes: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) {
+        let mut first = usize::MAX;
+        for (path, content) in changes {
+            first = first.min(self.change(path, content));
+        }
+        self.digest_from(first);
+    }
+
+    pub(super) fn fingerprint(&self) -> Fingerprint {
+        let mut whole = Sha256::new();
+        if let Some(last) = self.strides.last() {
+            whole = last.before.clone();
+            whole.update(&last.lines.text);
+        }
+        Fingerprint::from_digest(&whole.finalize())
+    }
+
+    /// Changes one line and returns the first stride whose lines are others.
+    fn change(&mut self, path: &str, content: Option<&[u8]>) -> usize {
+        if self.strides.is_empty() {
+            self.append(Lines::default());
+        }
+        let after = self.strides.partition_point(|stride| stride.lines.first() <= path.as_bytes());
+        let index = after.saturating_sub(1);
+        let lines = Arc::make_mut(&mut self.strides[index].lines);
+        let place = lines.place(path);
+        if let Ok(at) = place {
+            lines.remove(at);
+        }
+        if let Some(content) = content {
+            lines.insert(place.unwrap_or_else(|at| at), path, content);
+        }
+        if lines.starts.len() > 2 * STRIDE {
+            let rest = Arc::new(lines.split_off(STRIDE));
+            let before = self.strides[index].before.clone();
+            self.strides.insert(index + 1, Stride { before, lines: rest });
+        } else if lines.starts.is_empty() {
+            self.strides.remove(index);
+        }
+        index
+    }
+
+    fn append(&mut self, lines: Lines) {
+        self.strides.push(Stride { before: Sha256::new(), lines: Arc::new(lines) });
+    }
+
+    /// Computes the states from the one that follows `first` on; that of `first` itself stands.
+    fn digest_from(&mut self, first: usize) {
+        let mut state = match first.checked_sub(1).and_then(|before| self.strides.get(before)) {
+            _ if first >= self.strides.len() => return,
+            Some(stride) => {
+                let mut state = stride.before.clone();
+                state.update(&stride.lines.text);
+                state
+            }
+            None => Sha256::new(),
+        };
+        for stride in &mut self.strides[first..] {
+            stride.before = state.clone();
+            state.update(&stride.lines.text);
+        }
+    }
+}
+
+impl Lines {
+    fn first(&self) -> &[u8] {
+        self.starts.first().map_or(b"", |start| self.path_from(*start))
+    }
+
+    /// Returns the path of the line that begins there.
+    fn path_from(&self, start: u32) -> &[u8] {
+        let line = &self.text[start as usize..];
+        &line[..line.iter().position(|byte| *byte == 0).unwrap_or(line.len())]
+    }
+
+    fn place(&self, path: &str) -> Result<usize, usize> {
+        self.starts.binary_search_by(|start| self.path_from(*start).cmp(path.as_bytes()))
+    }
+
+    fn insert(&mut self, at: usize, path: &str, content: &[u8]) {
+        let start = self.starts.get(at).map_or(self.text.len(), |start| *start as usize);
+        let line = Fingerprint::line(path, content);
+        self.text.splice(start..start, line.bytes());
+        for later in &mut self.starts[at..] {
+            *later += line.len() as u32;
+        }
+        self.starts.insert(at, start as u32);
+    }
+
+    fn remove(&mut self, at: usize) {
+        let start = self.starts.remove(at);
+        let end = self.starts.get(at).map_or(self.text.len(), |end| *end as usize);
+        self.text.drain(start as usize..end);
+        for later in &mut self.starts[at..] {
+            *later -= end as u32 - start;
+        }
+    }
+
+    fn split_off(&mut self, at: usize) -> Self {
+        let start = self.starts[at];
+        let text = self.text.split_off(start as usize);
+        let starts = self.starts.split_off(at).into_iter().map(|later| later - start).collect();
+        Self { text, starts }
+    }
+}
