@@ -128,6 +128,11 @@ impl Stage {
         state.streams = streams;
     }
 
+    /// Adds a version and tells nobody.
+    pub(crate) fn add(&self, slug: &str, tree: Tree) {
+        self.shared.lock().namespaces.entry(slug.to_owned()).or_default().push(tree);
+    }
+
     /// Lets the next request for `what` (the end of its path) go wrong, after those told to before.
     pub(crate) fn fail(&self, what: &'static str, fault: Fault) {
         self.shared.lock().faults.push_back((what, fault));
@@ -146,8 +151,16 @@ impl Stage {
     }
 
     /// Sends an event to all who listen.
-    pub(crate) fn send_event(&self, name: &str, id: &str, data: &str) {
-        self.send_raw(format!("event: {name}\nid: {id}\ndata: {data}\n\n").as_bytes());
+    pub(crate) fn send_event(&self, event: &VersionEvent) {
+        let data = serde_json::to_string(event).unwrap();
+        self.send_raw(format!("event: {VERSION}\nid: {}\ndata: {data}\n\n", event.version).as_bytes());
+        let mut state = self.shared.lock();
+        let mut streams = std::mem::take(&mut state.streams);
+        for subscriber in &mut streams {
+            // What follows starts from there.
+            let _ = subscriber.tell(&state, &event.namespace);
+        }
+        state.streams = streams;
     }
 
     /// Tells all who listen to fetch everything.
@@ -164,14 +177,17 @@ impl Stage {
         state.streams = streams;
     }
 
-    /// Returns the inline event from the present version of a namespace to `next`, which is not published.
-    pub(crate) fn inline_event(&self, slug: &str, next: &Tree) -> VersionEvent {
-        let state = self.shared.lock();
-        let (version, now) = state.newest(slug).unwrap();
-        let filter = FlagFilter::All;
-        let (before, prev) = closure(&filter, slug, now);
-        let (after, hash) = closure(&filter, slug, next);
-        delta(slug, version + 1, (&before, prev), (&after, hash))
+    /// Adds a version, and returns the inline event that would tell of it.
+    pub(crate) fn add_with_event(&self, slug: &str, next: Tree) -> VersionEvent {
+        let event = {
+            let state = self.shared.lock();
+            let (version, now) = state.newest(slug).unwrap();
+            let (before, prev) = closure(&FlagFilter::All, slug, now);
+            let (after, hash) = closure(&FlagFilter::All, slug, &next);
+            delta(slug, version + 1, (&before, prev), (&after, hash))
+        };
+        self.add(slug, next);
+        event
     }
 
     /// Breaks every stream off.

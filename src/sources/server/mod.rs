@@ -14,6 +14,7 @@
 mod api;
 mod config;
 mod place;
+pub(crate) mod stream;
 
 use std::{
     fmt,

@@ -1,7 +1,4 @@
-//! Server-sent events: bytes become events, as the WHATWG standard has it, within bounds.
-//!
-//! A decoder takes bytes as they arrive, cut anywhere. It opens no connection and knows no time: reconnecting, waiting
-//! and what events mean are its user's business.
+//! Bytes become events.
 
 use std::time::Duration;
 
