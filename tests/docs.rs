@@ -169,10 +169,7 @@ fn documented_metrics() -> Vec<String> {
     const HEADING: &str = "| metric | type | what it says |";
     let text = read("docs/operations.md");
     // The server's table comes first, that of clients last.
-    rows(&text[text.rfind(HEADING).unwrap()..], HEADING)
-        .into_iter()
-        .map(|mut row| row.remove(0))
-        .collect()
+    rows(&text[text.rfind(HEADING).unwrap()..], HEADING).into_iter().map(|mut row| row.remove(0)).collect()
 }
 
 #[test]
