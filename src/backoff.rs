@@ -95,6 +95,17 @@ impl Backoff {
         // At most half of it is taken off, so the cast cannot lose anything that matters.
         Some(whole - whole.mul_f64(share as f64 / 2048.0))
     }
+
+    /// Returns the pause before the next attempt, but none shorter than what the other side asked for: that and up to
+    /// a half of it more at random, so that those who were all asked the same do not march in step.
+    pub(crate) fn pause_of_at_least(&self, asked: Duration) -> Option<Duration> {
+        let pause = self.pause()?;
+        if pause >= asked {
+            return Some(pause);
+        }
+        let share = self.random.hash_one((self.failures, "asked")) % 1024;
+        Some(asked + asked.mul_f64(share as f64 / 2048.0))
+    }
 }
 
 #[cfg(test)]
@@ -127,5 +138,18 @@ mod tests {
 
         backoff.reset();
         assert_eq!(backoff.pause(), None);
+    }
+
+    #[test]
+    fn no_pause_is_shorter_than_what_was_asked_for() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let asked = Duration::from_secs(3);
+        assert_eq!(backoff.pause_of_at_least(asked), None);
+
+        for _ in 1..20_u32 {
+            backoff.fail();
+            let pause = backoff.pause_of_at_least(asked).unwrap();
+            assert!(pause >= asked && pause <= Duration::from_secs(30), "{pause:?}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Files that are whole at every moment: written beside, flushed, renamed into place.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, DirBuilder, File, OpenOptions},
+    hash::{BuildHasher, Hasher},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -61,6 +63,32 @@ pub fn make_private(dir: &Path) -> io::Result<()> {
     builder.create(dir)
 }
 
+/// Makes a directory below `parent` that only the owner may enter, under a name that nobody can guess.
+pub(crate) fn make_temporary(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    loop {
+        // The standard hasher's keys are random; and making it fails where anything, a link too, has the name already.
+        let number = RandomState::new().build_hasher().finish();
+        let dir = parent.join(format!("{prefix}-{}-{number:016x}", std::process::id()));
+        match builder.create(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes a file that only the owner may read.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Removes what writers that crashed have left: temporary files of an hour ago, since a younger one may belong to a
 /// writer that is at work.
 pub(crate) fn clear_leftovers(dir: &Path) {
@@ -101,11 +129,7 @@ fn is_old(item: &fs::DirEntry) -> bool {
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = create_private(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod audit;
 mod checked;
+mod console;
 pub mod events;
 pub mod extract;
 mod frame;

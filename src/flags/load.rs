@@ -275,6 +275,14 @@ impl LoadOptions {
         })
     }
 
+    /// Returns true if only what somebody has signed is served.
+    pub(super) fn asks_for_signature(&self) -> bool {
+        #[cfg(feature = "signed")]
+        return self.trust.is_some();
+        #[cfg(not(feature = "signed"))]
+        false
+    }
+
     /// Puts together what sources are made of, as these options and the process's environment say.
     pub(super) fn wiring(&self) -> Result<Wiring, Error> {
         let mut wiring = Wiring::of_process(self.clock())?;

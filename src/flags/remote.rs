@@ -1,39 +1,39 @@
-//! Namespaces on a server: which one, with what token, and how it is opened.
+//! Namespaces on a server: which one, with what token, polled or told of.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use super::{
+    events::FlagFilter,
     load::{LoadError, LoadOptions},
     namespace::Namespace,
 };
 use crate::{
     HttpBackend, Secret, UriAuth,
-    sources::server::{ServerPlace, ServerSource},
+    live::{Feed, block_on},
+    manifest::names,
+    sources::server::{
+        ServerPlace, ServerSource,
+        stream::{Mirror, StreamSource, Subscription, WorkingTree, flags_text},
+    },
     traits::Source,
+    wiring::Wiring,
 };
 
 /// The fields that name a namespace on a server, as the builders collect them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Remote {
-    pub(super) server: Option<String>,
-    pub(super) tenant: Option<String>,
-    pub(super) namespace: Option<String>,
-    pub(super) api_token: Option<Secret>,
-}
-
-/// A [`Remote`] that lacks nothing.
-#[derive(Clone, Debug)]
-pub(super) struct Remoted {
-    pub(super) place: ServerPlace,
-    pub(super) token: UriAuth,
+pub(crate) struct Remote {
+    pub(crate) server: Option<String>,
+    pub(crate) tenant: Option<String>,
+    pub(crate) namespace: Option<String>,
+    pub(crate) api_token: Option<Secret>,
 }
 
 impl Remote {
     /// Checks that nothing is missing; `missing` makes the error of a field's name.
-    pub(super) fn complete<E: From<LoadError>>(
+    pub(crate) fn complete<E: From<LoadError>>(
         self,
         missing: impl Fn(&'static str) -> E,
-    ) -> Result<Remoted, E> {
+    ) -> Result<(ServerPlace, UriAuth), E> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let server = given(self.server).ok_or_else(|| missing("server"))?;
         let namespace = given(self.namespace).ok_or_else(|| missing("namespace"))?;
@@ -42,27 +42,132 @@ impl Remote {
         if let Some(tenant) = given(self.tenant) {
             place = place.with_tenant(&tenant).map_err(LoadError::Fetch)?;
         }
-        Ok(Remoted { place, token: UriAuth::Bearer(token.expose().to_owned()) })
+        Ok((place, UriAuth::Bearer(token.expose().to_owned())))
     }
 }
 
-impl Remoted {
-    /// Opens the source that polls.
-    pub(super) fn source(&self, options: &LoadOptions) -> Result<Arc<dyn Source>, LoadError> {
-        let open = || {
-            let wiring = options.wiring()?;
-            let config = wiring.config.read("source.server")?;
-            ServerSource::open(&config, self.place.clone(), Some(&self.token), wiring.transport()?)
-        };
-        open().map(|source| Arc::new(source) as Arc<dyn Source>).map_err(LoadError::Fetch)
-    }
+/// Loads a namespace that is polled.
+pub(crate) fn load_polled(
+    wiring: &Wiring,
+    place: ServerPlace,
+    token: Option<&UriAuth>,
+    options: &LoadOptions,
+) -> Result<Namespace, LoadError> {
+    let mut options = options.clone().with_slug(place.namespace());
+    options.keep_archive_named(place.namespace());
+    let open = || {
+        let config = wiring.config.read("source.server")?;
+        ServerSource::open(&config, place, token, wiring.transport()?)
+    };
+    let source = open().map_err(LoadError::Fetch)?;
+    Namespace::from_source(Arc::new(source), &options)
+}
 
-    /// Loads the namespace by polling.
-    pub(super) fn load(&self, options: LoadOptions) -> Result<Namespace, LoadError> {
-        let source = self.source(&options)?;
-        let mut options = options.with_slug(self.place.namespace());
-        options.keep_archive_named(self.place.namespace());
-        Namespace::from_source(source, &options)
+/// A namespace that is told of by an event stream.
+#[derive(Clone, Debug)]
+pub(crate) struct Streamed {
+    pub(crate) place: ServerPlace,
+    pub(crate) environment: String,
+    pub(crate) filter: FlagFilter,
+    /// Where the closure is mirrored; `None` for a folder that goes with the client.
+    pub(crate) working_tree: Option<PathBuf>,
+}
+
+/// A source that is told of changes, with what its working tree held.
+pub(crate) struct Opened {
+    pub(crate) source: Arc<StreamSource>,
+    slug: String,
+    mirror: Option<Mirror>,
+}
+
+/// Opens the sources of namespaces that share one connection; nothing is connected yet.
+pub(crate) fn open_streams(
+    wiring: &Wiring,
+    token: Option<&UriAuth>,
+    options: &LoadOptions,
+    members: Vec<Streamed>,
+) -> Result<Vec<Opened>, LoadError> {
+    if options.asks_for_signature() {
+        return Err(LoadError::Builder(
+            "a signature vouches for a whole namespace: trusted keys and `event_stream` exclude each other"
+                .to_owned(),
+        ));
+    }
+    let mut mirrors = Vec::new();
+    let mut subscriptions = Vec::new();
+    for member in members {
+        check_flags(&member.filter)?;
+        let (tree, mirror) = member.open_tree();
+        mirrors.push((member.place.namespace().to_owned(), mirror));
+        subscriptions.push(Subscription { place: member.place, filter: member.filter, tree });
+    }
+    let open = || {
+        let config = wiring.config.read("source.server")?;
+        StreamSource::open(&config, token, &wiring.transport()?, &wiring.clock, subscriptions)
+    };
+    let sources = open().map_err(LoadError::Fetch)?;
+    let opened = sources.into_iter().zip(mirrors);
+    Ok(opened.map(|(source, (slug, mirror))| Opened { source, slug, mirror }).collect())
+}
+
+/// Reads a list of keys as builders and configurations have it: none, or `*` among them, is all.
+pub(crate) fn filter_of(flags: impl IntoIterator<Item = impl Into<String>>) -> FlagFilter {
+    match FlagFilter::only(flags) {
+        FlagFilter::Only(flags) if flags.is_empty() => FlagFilter::All,
+        filter => filter,
+    }
+}
+
+fn check_flags(filter: &FlagFilter) -> Result<(), LoadError> {
+    let FlagFilter::Only(flags) = filter else { return Ok(()) };
+    match flags.iter().find(|flag| !names::is_key(flag)) {
+        Some(bad) => {
+            let shown: String = bad.chars().take(80).collect();
+            Err(LoadError::Builder(format!("`{}` is not the key of a flag", shown.escape_debug())))
+        }
+        None => Ok(()),
+    }
+}
+
+impl Streamed {
+    /// Opens the working tree. Without one the client only starts slower and never without the server, so what keeps
+    /// it from being opened is no reason not to start.
+    fn open_tree(&self) -> (Option<WorkingTree>, Option<Mirror>) {
+        let flags = flags_text(&self.filter);
+        let place = self.place.to_string();
+        let parts = [place.as_str(), &self.environment, &flags];
+        let opened = match &self.working_tree {
+            Some(root) => WorkingTree::open(root, &parts),
+            None => WorkingTree::temporary(self.place.namespace(), &parts).map(|tree| (tree, None)),
+        };
+        match opened {
+            Ok((tree, mirror)) => (Some(tree), mirror),
+            Err(error) => {
+                tracing::warn!(
+                    namespace = self.place.namespace(),
+                    error = %error.chain(),
+                    "there is no working tree, so nothing is left to start from when the server is away"
+                );
+                (None, None)
+            }
+        }
+    }
+}
+
+impl Opened {
+    /// Loads the namespace: what the stream tells of first, or what the working tree held where the server is away.
+    pub(crate) fn load(self, options: &LoadOptions) -> Result<Namespace, LoadError> {
+        let mut options = options.clone().with_slug(&self.slug).with_changes_applied();
+        options.keep_archive_named(&self.slug);
+        let mut ladder = options.ladder();
+        if let Some(Mirror { document, confirmed_at }) = self.mirror {
+            ladder = ladder.with_mirror(document, confirmed_at);
+        }
+        let source: Arc<dyn Source> = Arc::clone(&self.source) as _;
+        let feed = block_on(Feed::open_with(options.product(), source, options.clock(), ladder))?;
+        let namespace = Namespace { feed, stream: Some(self.source) };
+        namespace.settle();
+        Ok(namespace)
     }
 }
 
@@ -128,7 +233,9 @@ impl NamespaceBuilder {
     /// serves has lint errors.
     pub fn build(self) -> Result<Namespace, LoadError> {
         let missing = |field| LoadError::Builder(format!("the builder needs `{field}`"));
-        self.remote.complete(missing)?.load(self.options)
+        let (place, token) = self.remote.complete(missing)?;
+        let wiring = self.options.wiring().map_err(LoadError::Fetch)?;
+        load_polled(&wiring, place, Some(&token), &self.options)
     }
 }
 

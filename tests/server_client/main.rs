@@ -4,7 +4,12 @@
 
 #[path = "../support/shop.rs"]
 mod shop;
-#[allow(dead_code, reason = "the stream's tests use the rest")]
 mod stage;
 
+mod failures;
+mod following;
+mod frames;
+mod groups;
 mod polls;
+mod streams;
+mod trees;

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Body(Vec<u8>),
     /// A closed connection.
     Reset,
+    /// Nothing, until `end_silence`; then the answer.
+    Silence,
 }
 
 /// A request as it came.
@@ -73,6 +75,7 @@ struct State {
     streams: Vec<Subscriber>,
     /// What `snapshot_url` begins with.
     url_prefix: String,
+    silence_is_over: bool,
     ended: bool,
 }
 
@@ -128,6 +131,11 @@ impl Stage {
         state.streams = streams;
     }
 
+    /// Adds a version and tells nobody.
+    pub(crate) fn add(&self, slug: &str, tree: Tree) {
+        self.shared.lock().namespaces.entry(slug.to_owned()).or_default().push(tree);
+    }
+
     /// Lets the next request for `what` (the end of its path) go wrong, after those told to before.
     pub(crate) fn fail(&self, what: &'static str, fault: Fault) {
         self.shared.lock().faults.push_back((what, fault));
@@ -146,12 +154,23 @@ impl Stage {
     }
 
     /// Sends an event to all who listen.
-    pub(crate) fn send_event(&self, name: &str, id: &str, data: &str) {
-        self.send_raw(format!("event: {name}\nid: {id}\ndata: {data}\n\n").as_bytes());
+    pub(crate) fn send_event(&self, event: &VersionEvent) {
+        let data = serde_json::to_string(event).unwrap();
+        self.send_raw(format!("event: {VERSION}\nid: {}\ndata: {data}\n\n", event.version).as_bytes());
+        let mut state = self.shared.lock();
+        let mut streams = std::mem::take(&mut state.streams);
+        for subscriber in &mut streams {
+            // What follows starts from there.
+            let _ = subscriber.tell(&state, &event.namespace);
+        }
+        state.streams = streams;
     }
 
-    /// Tells all who listen to fetch everything.
-    pub(crate) fn send_resync(&self, slug: &str) {
+    /// Adds a version, if one is given, and tells all who listen to fetch everything.
+    pub(crate) fn send_resync(&self, slug: &str, next: Option<Tree>) {
+        if let Some(next) = next {
+            self.add(slug, next);
+        }
         let mut state = self.shared.lock();
         let mut streams = std::mem::take(&mut state.streams);
         for subscriber in &mut streams {
@@ -164,14 +183,23 @@ impl Stage {
         state.streams = streams;
     }
 
-    /// Returns the inline event from the present version of a namespace to `next`, which is not published.
-    pub(crate) fn inline_event(&self, slug: &str, next: &Tree) -> VersionEvent {
-        let state = self.shared.lock();
-        let (version, now) = state.newest(slug).unwrap();
-        let filter = FlagFilter::All;
-        let (before, prev) = closure(&filter, slug, now);
-        let (after, hash) = closure(&filter, slug, next);
-        delta(slug, version + 1, (&before, prev), (&after, hash))
+    /// Adds a version, and returns the inline event that would tell of it.
+    pub(crate) fn add_with_event(&self, slug: &str, next: Tree) -> VersionEvent {
+        let event = {
+            let state = self.shared.lock();
+            let (version, now) = state.newest(slug).unwrap();
+            let (before, prev) = closure(&FlagFilter::All, slug, now);
+            let (after, hash) = closure(&FlagFilter::All, slug, &next);
+            delta(slug, version + 1, (&before, prev), (&after, hash))
+        };
+        self.add(slug, next);
+        event
+    }
+
+    /// Goes on with the answers that were held back.
+    pub(crate) fn end_silence(&self) {
+        self.shared.lock().silence_is_over = true;
+        self.shared.changed.notify_all();
     }
 
     /// Breaks every stream off.
@@ -359,6 +387,11 @@ fn answer(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         Some((_, Fault::Reset)) => return connection.shutdown(Shutdown::Both),
         Some((_, Fault::Refusal(status, code))) => return refuse(connection, status, code),
         Some((_, Fault::Body(body))) => return whole(connection, 200, &[], &body),
+        Some((_, Fault::Silence)) => {
+            let state = shared.lock();
+            let over = shared.changed.wait_timeout_while(state, PATIENCE, |s| !s.silence_is_over && !s.ended);
+            drop(over);
+        }
         None => {}
     }
     let authorized = asked.header("authorization") == Some(&format!("Bearer {TOKEN}"));

@@ -100,13 +100,13 @@ impl Drop for Serving {
     }
 }
 
-fn signal(process: u32, name: &str) {
+pub(crate) fn signal(process: u32, name: &str) {
     let done = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status().unwrap();
     assert!(done.success());
 }
 
 /// Kills a process that is at work too long, so that no test hangs.
-fn watch(process: u32) -> Sender<()> {
+pub(crate) fn watch(process: u32) -> Sender<()> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         if receiver.recv_timeout(LONGEST) == Err(mpsc::RecvTimeoutError::Timeout) {

@@ -85,7 +85,7 @@ fn a_killed_server_loses_no_accepted_version_and_keeps_no_half_one_and_clients_g
     write(&stage.path("first"), -1);
     block_on(manager.push("payments", stage.path("first"), None)).unwrap();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let reader = runtime.block_on(follow(&url, &token));
+    let readers = [true, false].map(|streams| runtime.block_on(follow(&url, &token, streams)));
 
     let shared: Shared = Arc::default();
     let clients: Vec<_> = (0..CLIENTS)
@@ -130,25 +130,24 @@ fn a_killed_server_loses_no_accepted_version_and_keeps_no_half_one_and_clients_g
     assert!(promised.keys().all(|version| *version <= stored.len() as u64), "a promised version is lost");
     assert!(promised.len() >= (KILLS + 1) * BETWEEN);
 
-    let pulled = Namespace::from_dir(stage.path("pulled")).unwrap();
     block_on(manager.pull("payments", VersionRef::Latest, stage.path("pulled"))).unwrap();
-    pulled.refresh().unwrap();
+    let pulled = Namespace::from_dir(stage.path("pulled")).unwrap();
     let last = pulled.eval_i64("tier", "production", &EvalContext::new()).unwrap();
     runtime.block_on(async {
-        let seen = tokio::time::timeout(Duration::from_secs(60), sees(&reader, last)).await;
-        assert!(
-            seen.is_ok(),
-            "the client serves {} and not {last}",
-            reader.flag("tier", -2_i64).get(&EvalContext::new())
-        );
-        reader.close().await.unwrap();
+        for reader in readers {
+            let seen = tokio::time::timeout(Duration::from_secs(60), sees(&reader, last)).await;
+            let served = reader.flag("tier", -2_i64).get(&EvalContext::new());
+            assert!(seen.is_ok(), "{served} is served, and not {last}: {:?}", reader.last_refresh_error());
+            reader.close().await.unwrap();
+        }
     });
     server.signal("TERM");
     assert_eq!(server.ended().code(), Some(0));
 }
 
-async fn follow(url: &str, token: &str) -> ExdClient {
+async fn follow(url: &str, token: &str, streams: bool) -> ExdClient {
     ExdClient::builder()
+        .event_stream(streams)
         .server(url)
         .namespace("payments")
         .api_token(token)

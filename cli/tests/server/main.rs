@@ -5,5 +5,6 @@
 mod admin;
 mod child;
 mod crash;
+mod demo;
 mod manifest;
 mod serve;

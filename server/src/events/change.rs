@@ -195,3 +195,171 @@ fn to_json(event: &impl Serialize) -> Vec<u8> {
 
 /// What a URL is good for at least when it is handed out.
 const RESERVE: Duration = Duration::from_secs(240);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use leverframe::manifest::{Fingerprint, LintOptions, lint_tree};
+    use proptest::{collection::vec, option, prelude::*};
+
+    use super::*;
+    use crate::{events::SigningKey, model::VersionRecord};
+
+    /// What a namespace holds: a flag may be there, with a text and a segment it follows; a segment has a text and may
+    /// follow a later one.
+    type Content = (Vec<Option<(u8, Option<usize>)>>, Vec<(u8, bool)>);
+
+    const FLAGS: usize = 4;
+    const SEGMENTS: usize = 3;
+
+    fn content() -> impl Strategy<Value = Content> {
+        let flag = option::of((0..3_u8, option::of(0..SEGMENTS)));
+        (vec(flag, FLAGS), vec((0..3_u8, any::<bool>()), SEGMENTS))
+    }
+
+    fn filter() -> impl Strategy<Value = FlagFilter> {
+        // One more than there are: a flag that never exists.
+        option::of(vec(0..=FLAGS, 1..4)).prop_map(|flags| match flags {
+            None => FlagFilter::All,
+            Some(flags) => FlagFilter::only(flags.iter().map(|number| format!("f{number}"))),
+        })
+    }
+
+    fn tree((flags, segments): &Content) -> Tree {
+        let mut files = vec![(
+            "namespace.toml".to_owned(),
+            "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n".to_owned(),
+        )];
+        for (number, flag) in flags.iter().enumerate() {
+            let Some((text, segment)) = flag else { continue };
+            let rule = segment.map_or_else(String::new, |segment| {
+                format!("[[flag.environments._.rules]]\nsegment = \"s{segment}\"\nvariant = \"on\"\n")
+            });
+            files.push((
+                format!("flags/f{number}.toml"),
+                format!(
+                    "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\ndescription = \"{text}\"\n[flag.variants]\n\
+                     on = true\n[flag.environments._]\nvariant = \"on\"\n{rule}"
+                ),
+            ));
+        }
+        for (number, (text, follows)) in segments.iter().enumerate() {
+            let predicate = if *follows && number + 1 < SEGMENTS {
+                format!("{{ not = {{ segment = \"s{}\" }} }}", number + 1)
+            } else {
+                "{ attribute = \"a\", op = \"eq\", value = 1 }".to_owned()
+            };
+            files.push((
+                format!("segments/s{number}.toml"),
+                format!(
+                    "schema_version = \"0.1\"\n[segment]\ndescription = \"{text}\"\npredicate = {predicate}\n"
+                ),
+            ));
+        }
+        files.into_iter().collect()
+    }
+
+    fn head(version: u64, tree: Tree) -> Head {
+        let manifest = lint_tree(&tree, &LintOptions::new().with_slug("shop")).manifest.unwrap();
+        let record = VersionRecord {
+            version,
+            uploaded_at: SystemTime::UNIX_EPOCH,
+            uploaded_by: String::new(),
+            flag_count: 0,
+            segment_count: 0,
+            sha256: String::new(),
+            fingerprint: String::new(),
+            size: 0,
+        };
+        Head::assemble(record, Bytes::new(), tree, manifest)
+    }
+
+    fn place(filter: FlagFilter) -> Arc<Place> {
+        Arc::new(Place { tenant: "acme".into(), namespace: "shop".into(), filter })
+    }
+
+    fn event(frame: &Frame) -> VersionEvent {
+        let text = String::from_utf8(frame.alone().to_vec()).unwrap();
+        let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        serde_json::from_str(data).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn deltas_applied_to_the_first_snapshot_give_every_version_exactly(
+            filter in filter(), history in vec(content(), 2..8)
+        ) {
+            let place = place(filter);
+            let (mut state, mut held): (Option<State>, _) = (None, Tree::new());
+            for (index, content) in history.iter().enumerate() {
+                let head = head(index as u64 + 1, tree(content));
+                let (expected, hash) = place.filter.closure(&head.tree, &head.manifest);
+                let step = Step::to(&head, &place, state.as_ref());
+
+                match (&state, step.change) {
+                    // The first: a reader fetches what the server says the closure is.
+                    (None, change) => {
+                        prop_assert!(change.is_some_and(|change| change.inline.is_none()));
+                        held = expected.clone();
+                    }
+                    (Some(_), None) => {}
+                    (Some(before), Some(change)) => {
+                        let event = event(change.inline.as_ref().expect("small changes are inline"));
+                        prop_assert_eq!(event.version, head.record.version);
+                        prop_assert_eq!(event.prev_closure_hash.as_deref(), Some(before.point.hash.as_str()));
+                        prop_assert_eq!(event.closure_hash.as_str(), hash.as_str());
+                        prop_assert!(!event.files.is_empty() || !event.removed.is_empty());
+                        for path in &event.removed {
+                            prop_assert!(held.remove(path).is_some(), "{} was not there", path);
+                        }
+                        for (path, file) in event.files {
+                            prop_assert!(file.is_intact());
+                            held.insert(path, Entry::File(file.content.into()));
+                        }
+                    }
+                }
+                prop_assert_eq!(&held, &expected);
+                prop_assert_eq!(Fingerprint::of(&held), hash);
+                state = Some(step.state);
+            }
+        }
+    }
+
+    #[test]
+    fn urls_are_signed_once_for_many_readers_and_again_before_they_expire() {
+        let content = (vec![Some((0, None)); FLAGS], vec![(0, false); SEGMENTS]);
+        let step = Step::to(&head(1, tree(&content)), &place(FlagFilter::All), None);
+        let signer = Signer::new(SigningKey::new([1; 32]));
+        let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000);
+        let at = |seconds: u64| {
+            let now = start + Duration::from_secs(seconds);
+            step.state.point.announced(Whole::Snapshot, &signer, now).alone()
+        };
+
+        let first = at(0);
+        assert_eq!(first.as_ptr(), at(60).as_ptr(), "the same bytes");
+        let later = at(61);
+        assert_ne!(first, later);
+        assert_ne!(at(0), later, "the clock was set back: no URL is good for longer than five minutes");
+    }
+
+    #[test]
+    fn what_is_not_text_is_not_sent_inline() {
+        let before: Tree = [("flags/a.toml", "x")].into_iter().collect();
+        let after: Tree = [("flags/a.toml", &b"\xff"[..])].into_iter().collect();
+        let point = |hash: &str| {
+            let (snapshot, resync) = Default::default();
+            Arc::new(Point {
+                place: place(FlagFilter::All),
+                version: 1,
+                hash: hash.to_owned(),
+                snapshot,
+                resync,
+            })
+        };
+        let state = State { point: point("1"), files: Arc::new(before) };
+
+        assert!(inline(&state, &point("2"), &after).is_none());
+        assert!(inline(&state, &point("2"), &Tree::new()).is_some());
+    }
+}

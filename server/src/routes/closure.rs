@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use leverframe::flags::events::FlagFilter;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::events::read_query;
+use super::{events::read_query, manifest::none_match};
 use crate::{
     app::App,
     events::{PackedClosure, parse_flags},
@@ -104,7 +104,7 @@ fn answer(headers: &HeaderMap, namespace: &str, closure: &PackedClosure) -> Resp
     // The digest is ours: `sha256:` and hexadecimal digits, which a header takes; a slug it takes as well.
     let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
     let tag = format!("\"{}\"", closure.hash);
-    let known = headers.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+    let known = none_match(headers, &tag);
     let tag = (header::ETAG, value(tag));
     if known {
         return (StatusCode::NOT_MODIFIED, [tag]).into_response();

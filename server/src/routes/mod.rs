@@ -7,7 +7,7 @@ use leverframe::{Error, ErrorKind};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::App, frame, problem::Problem};
+use crate::{app::App, console, frame, problem::Problem};
 
 mod admins;
 mod audit;
@@ -21,6 +21,9 @@ mod namespaces;
 mod ofrep;
 mod tenants;
 mod tokens;
+mod typed;
+
+pub(crate) use self::manifest::none_match;
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
 const BODY: usize = 256 * 1_024;
@@ -36,6 +39,8 @@ pub(crate) fn router(app: App) -> Router {
         .merge(manifest::routes())
         .merge(ofrep::routes())
         .merge(tenants::routes())
+        .merge(typed::routes())
+        .merge(console::routes())
         .merge(namespaces::routes())
         .merge(admins::routes())
         .merge(tokens::routes())

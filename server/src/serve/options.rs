@@ -56,7 +56,8 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 impl ServeOptions {
     /// Returns the defaults, changed by what the process's environment says.
     ///
-    /// `LEVERFRAME_SERVER_DATA`, `…_DATABASE`, `…_LISTEN`, `…_TLS_CERT`, `…_TLS_KEY` and `…_METRICS_TOKEN` are ours.
+    /// `LEVERFRAME_SERVER_DATA`, `…_LISTEN`, `…_TLS_CERT`, `…_TLS_KEY`, `…_METRICS_TOKEN` and `LEVERFRAME_DATABASE_URL`
+    /// are ours.
     /// `EXD_DB_PATH`, the path of a database file whose folder becomes `data`, and `EXD_LISTEN` are honoured below
     /// them.
     ///
@@ -101,7 +102,7 @@ impl ServeOptions {
 
 const VARIABLES: [&str; 8] = [
     "LEVERFRAME_SERVER_DATA",
-    "LEVERFRAME_SERVER_DATABASE",
+    "LEVERFRAME_DATABASE_URL",
     "LEVERFRAME_SERVER_LISTEN",
     "LEVERFRAME_SERVER_TLS_CERT",
     "LEVERFRAME_SERVER_TLS_KEY",
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn options_show_no_secret() {
         let options = options(&[
-            ("LEVERFRAME_SERVER_DATABASE", "postgres://ann:hunter2@host/db"),
+            ("LEVERFRAME_DATABASE_URL", "postgres://ann:hunter2@host/db"),
             ("LEVERFRAME_SERVER_METRICS_TOKEN", "hunter2"),
         ]);
 

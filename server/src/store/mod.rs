@@ -144,7 +144,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 
     /// Returns whether the store answers now.
     async fn ping(&self) -> Result<()>;
-    /// Brings the schema up to date; returns how many steps that took.
+    /// Brings the schema up to date; returns how many steps that took, with those that opening the store took: each is
+    /// counted once.
     async fn migrate(&self) -> Result<u32>;
     /// Writes a copy of everything, consistent in itself, to a file that does not exist yet.
     async fn backup(&self, to: &Path) -> Result<()>;

@@ -1,6 +1,13 @@
 //! The store on top of a database.
 
-use std::{path::Path, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +23,10 @@ use super::{
     engine::{Engine, Mode, Row, Value, Work},
     keys::KeepKey,
     migration::Migrate,
-    tables::{self, AUDIT, Find, Insert, NAMESPACES, TENANTS, TOKENS},
+    tables::{
+        self, AUDIT, Find, Insert, NAMESPACES, TENANTS, TOKENS, event_columns, namespace_columns,
+        tenant_columns, token_columns, version_columns,
+    },
     tokens::Revoke,
     versions::{PutVersion, checked},
 };
@@ -28,6 +38,23 @@ use crate::{
     },
 };
 
+/// Lists tokens whose tenant meets a condition.
+macro_rules! tokens_where {
+    ($owner:literal) => {
+        concat!(
+            "SELECT ",
+            token_columns!(),
+            " FROM tokens WHERE id > $1 AND ",
+            $owner,
+            " AND (CAST($3 AS TEXT) IS NULL OR namespace = $3) AND (CAST($4 AS TEXT) IS NULL OR kind = $4) \
+             AND (CAST($5 AS BIGINT) IS NULL OR revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)) \
+             ORDER BY id LIMIT $6"
+        )
+    };
+}
+
+/// No tenant has a longer name, and an index has room for no more.
+const LONGEST_TENANT: usize = 255;
 /// A receiver that is further behind has to look at everything.
 const NOTICES: usize = 1024;
 
@@ -38,6 +65,8 @@ pub struct Records<E> {
     signal: Arc<Signal>,
     notices: broadcast::Sender<Notice>,
     tasks: Vec<Task>,
+    /// The steps that opening took, for whoever asks to migrate.
+    steps: AtomicU32,
 }
 
 /// A task that ends with its owner.
@@ -66,7 +95,7 @@ impl<E: Engine> Records<E> {
         every: Duration,
     ) -> Result<Self> {
         let engine = Arc::new(engine);
-        engine.run(Mode::Write, Arc::new(Migrate(engine.migrations()))).await?;
+        let steps = engine.run(Mode::Write, Arc::new(Migrate(engine.migrations()))).await?;
         let last =
             engine.run(Mode::Read, Arc::new(last_change())).await?.into_iter().next().unwrap_or_default();
         let (notices, _) = broadcast::channel(NOTICES);
@@ -77,7 +106,13 @@ impl<E: Engine> Records<E> {
             notices: notices.clone(),
             every,
         };
-        Ok(Self { engine, signal, notices, tasks: vec![Task::spawn(follower.run(last))] })
+        Ok(Self {
+            engine,
+            signal,
+            notices,
+            tasks: vec![Task::spawn(follower.run(last))],
+            steps: steps.into(),
+        })
     }
 
     /// Keeps a task for as long as the store.
@@ -128,16 +163,14 @@ impl<E: Engine> Store for Records<E> {
     }
 
     async fn tenant(&self, slug: &str) -> Result<Option<Tenant>> {
-        let sql = "SELECT slug, display_name, login_mode, sso_provider, email_domain, created_at, \
-             (SELECT count(*) FROM namespaces WHERE tenant = tenants.slug) FROM tenants WHERE slug = $1";
+        let sql = concat!("SELECT ", tenant_columns!(), " FROM tenants WHERE slug = $1");
         self.one(sql, vec![slug.into()], tables::tenant).await
     }
 
     async fn tenants(&self, page: &PageRequest) -> Result<Page<Tenant>> {
         let after = List::Tenants.start(page)?.unwrap_or_default();
-        let sql = "SELECT slug, display_name, login_mode, sso_provider, email_domain, created_at, \
-             (SELECT count(*) FROM namespaces WHERE tenant = tenants.slug) FROM tenants \
-             WHERE slug > $1 ORDER BY slug LIMIT $2";
+        let sql =
+            concat!("SELECT ", tenant_columns!(), " FROM tenants WHERE slug > $1 ORDER BY slug LIMIT $2");
         let found = self.find(sql, vec![(&after).into(), rows(page).into()], tables::tenant).await?;
         Ok(List::Tenants.page(page, found, |tenant| tenant.slug.clone()))
     }
@@ -157,8 +190,8 @@ impl<E: Engine> Store for Records<E> {
     }
 
     async fn namespace(&self, tenant: &str, slug: &str) -> Result<Option<NamespaceRecord>> {
-        let sql = "SELECT tenant, slug, display_name, description, created_at, created_by, version \
-             FROM namespaces WHERE tenant = $1 AND slug = $2";
+        let sql =
+            concat!("SELECT ", namespace_columns!(), " FROM namespaces WHERE tenant = $1 AND slug = $2");
         self.one(sql, vec![tenant.into(), slug.into()], tables::namespace).await
     }
 
@@ -167,13 +200,19 @@ impl<E: Engine> Store for Records<E> {
         let after = (&after_tenant).into();
         let found = if let Some(tenant) = tenant {
             // A cursor of another tenant's list stands before all of this one's, or behind.
-            let sql = "SELECT tenant, slug, display_name, description, created_at, created_by, version \
-                 FROM namespaces WHERE (tenant, slug) > ($1, $2) AND tenant = $3 ORDER BY tenant, slug LIMIT $4";
+            let sql = concat!(
+                "SELECT ",
+                namespace_columns!(),
+                " FROM namespaces WHERE (tenant, slug) > ($1, $2) AND tenant = $3 ORDER BY tenant, slug LIMIT $4"
+            );
             let values = vec![after, (&after_slug).into(), tenant.into(), rows(page).into()];
             self.find(sql, values, tables::namespace).await?
         } else {
-            let sql = "SELECT tenant, slug, display_name, description, created_at, created_by, version \
-                 FROM namespaces WHERE (tenant, slug) > ($1, $2) ORDER BY tenant, slug LIMIT $3";
+            let sql = concat!(
+                "SELECT ",
+                namespace_columns!(),
+                " FROM namespaces WHERE (tenant, slug) > ($1, $2) ORDER BY tenant, slug LIMIT $3"
+            );
             self.find(sql, vec![after, (&after_slug).into(), rows(page).into()], tables::namespace).await?
         };
         Ok(List::Namespaces.page(page, found, |namespace| format!("{}/{}", namespace.tenant, namespace.slug)))
@@ -203,14 +242,20 @@ impl<E: Engine> Store for Records<E> {
     ) -> Result<Option<VersionRecord>> {
         let values = vec![tenant.into(), namespace.into()];
         let Some(version) = version else {
-            let sql = "SELECT v.version, v.uploaded_at, v.uploaded_by, v.flag_count, v.segment_count, v.sha256, \
-                 v.fingerprint, v.size FROM namespaces n JOIN versions v \
+            let sql = concat!(
+                "SELECT ",
+                version_columns!("v"),
+                " FROM namespaces n JOIN versions v \
                  ON v.tenant = n.tenant AND v.namespace = n.slug AND v.version = n.version \
-                 WHERE n.tenant = $1 AND n.slug = $2";
+                 WHERE n.tenant = $1 AND n.slug = $2"
+            );
             return self.one(sql, values, tables::version).await;
         };
-        let sql = "SELECT version, uploaded_at, uploaded_by, flag_count, segment_count, sha256, fingerprint, size \
-             FROM versions WHERE tenant = $1 AND namespace = $2 AND version = $3";
+        let sql = concat!(
+            "SELECT ",
+            version_columns!("versions"),
+            " FROM versions WHERE tenant = $1 AND namespace = $2 AND version = $3"
+        );
         self.one(sql, [values, vec![version.into()]].concat(), tables::version).await
     }
 
@@ -221,8 +266,11 @@ impl<E: Engine> Store for Records<E> {
         page: &PageRequest,
     ) -> Result<Page<VersionRecord>> {
         let before = List::Versions.start_number(page)?.unwrap_or(i64::MAX);
-        let sql = "SELECT version, uploaded_at, uploaded_by, flag_count, segment_count, sha256, fingerprint, size \
-             FROM versions WHERE tenant = $1 AND namespace = $2 AND version < $3 ORDER BY version DESC LIMIT $4";
+        let sql = concat!(
+            "SELECT ",
+            version_columns!("versions"),
+            " FROM versions WHERE tenant = $1 AND namespace = $2 AND version < $3 ORDER BY version DESC LIMIT $4"
+        );
         let values = vec![tenant.into(), namespace.into(), before.into(), rows(page).into()];
         let found = self.find(sql, values, tables::version).await?;
         Ok(List::Versions.page(page, found, |record| record.version.to_string()))
@@ -254,26 +302,23 @@ impl<E: Engine> Store for Records<E> {
     }
 
     async fn token_by_secret(&self, secret: &SecretHash) -> Result<Option<TokenRecord>> {
-        let sql = "SELECT id, kind, tenant, namespace, environment, name, allowed_origins, created_at, created_by, \
-             expires_at, revoked_at FROM tokens WHERE secret = $1";
+        let sql = concat!("SELECT ", token_columns!(), " FROM tokens WHERE secret = $1");
         self.one(sql, vec![Value::Blob(Bytes::copy_from_slice(secret))], tables::token).await
     }
 
     async fn token(&self, id: &str) -> Result<Option<TokenRecord>> {
-        let sql = "SELECT id, kind, tenant, namespace, environment, name, allowed_origins, created_at, created_by, \
-             expires_at, revoked_at FROM tokens WHERE id = $1";
+        let sql = concat!("SELECT ", token_columns!(), " FROM tokens WHERE id = $1");
         self.one(sql, vec![id.into()], tables::token).await
     }
 
     async fn tokens(&self, query: &TokenQuery, page: &PageRequest) -> Result<Page<TokenRecord>> {
         let after = List::Tokens.start(page)?.unwrap_or_default();
-        let sql = "SELECT id, kind, tenant, namespace, environment, name, allowed_origins, created_at, created_by, \
-             expires_at, revoked_at FROM tokens WHERE id > $1 \
-             AND (CAST($2 AS TEXT) IS NULL OR tenant = $2) \
-             AND (CAST($3 AS TEXT) IS NULL OR namespace = $3) \
-             AND (CAST($4 AS TEXT) IS NULL OR kind = $4) \
-             AND (CAST($5 AS BIGINT) IS NULL OR revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $5)) \
-             ORDER BY id LIMIT $6";
+        // Said apart, so that those of one tenant are found by an index.
+        let sql = if query.tenant.is_some() {
+            tokens_where!("tenant = $2")
+        } else {
+            tokens_where!("CAST($2 AS TEXT) IS NULL")
+        };
         let values = vec![
             (&after).into(),
             Value::maybe(query.tenant.as_deref()),
@@ -301,7 +346,7 @@ impl<E: Engine> Store for Records<E> {
             (&event.request_id).into(),
             (&event.principal).into(),
             (&event.action).into(),
-            Value::maybe(event.tenant.as_deref()),
+            Value::maybe(event.tenant.as_deref().filter(|tenant| tenant.len() <= LONGEST_TENANT)),
             (&event.target).into(),
             (&event.outcome).into(),
             (&event.detail).into(),
@@ -313,12 +358,15 @@ impl<E: Engine> Store for Records<E> {
     async fn audit(&self, tenant: Option<&str>, page: &PageRequest) -> Result<Page<AuditEvent>> {
         let before = List::Audit.start_number(page)?.unwrap_or(i64::MAX);
         let found = if let Some(tenant) = tenant {
-            let sql = "SELECT seq, at, request_id, principal, action, tenant, target, outcome, detail FROM audit \
-                 WHERE tenant = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3";
+            let sql = concat!(
+                "SELECT ",
+                event_columns!(),
+                " FROM audit WHERE tenant = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
+            );
             self.find(sql, vec![tenant.into(), before.into(), rows(page).into()], tables::event).await?
         } else {
-            let sql = "SELECT seq, at, request_id, principal, action, tenant, target, outcome, detail FROM audit \
-                 WHERE seq < $1 ORDER BY seq DESC LIMIT $2";
+            let sql =
+                concat!("SELECT ", event_columns!(), " FROM audit WHERE seq < $1 ORDER BY seq DESC LIMIT $2");
             self.find(sql, vec![before.into(), rows(page).into()], tables::event).await?
         };
         let page = List::Audit.page(page, found, |(number, _)| number.to_string());
@@ -342,7 +390,8 @@ impl<E: Engine> Store for Records<E> {
     }
 
     async fn migrate(&self) -> Result<u32> {
-        self.write(Migrate(self.engine.migrations())).await
+        let steps = self.write(Migrate(self.engine.migrations())).await?;
+        Ok(steps + self.steps.swap(0, Ordering::Relaxed))
     }
 
     async fn backup(&self, to: &Path) -> Result<()> {

@@ -6,6 +6,57 @@ use leverframe::{Error, ErrorKind, Result};
 use super::engine::{Connection, Row, Value, Work};
 use crate::model::{AuditEvent, LoginMode, NamespaceRecord, Tenant, TokenRecord, TokenType, VersionRecord};
 
+/// What [`tenant`] reads.
+macro_rules! tenant_columns {
+    () => {
+        "slug, display_name, login_mode, sso_provider, email_domain, created_at, \
+         (SELECT count(*) FROM namespaces WHERE tenant = tenants.slug)"
+    };
+}
+/// What [`namespace`] reads.
+macro_rules! namespace_columns {
+    () => {
+        "tenant, slug, display_name, description, created_at, created_by, version"
+    };
+}
+/// What [`version`] reads, of a table of that name.
+macro_rules! version_columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            ".version, ",
+            $table,
+            ".uploaded_at, ",
+            $table,
+            ".uploaded_by, ",
+            $table,
+            ".flag_count, ",
+            $table,
+            ".segment_count, ",
+            $table,
+            ".sha256, ",
+            $table,
+            ".fingerprint, ",
+            $table,
+            ".size"
+        )
+    };
+}
+/// What [`token`] reads: everything but the secret's digest.
+macro_rules! token_columns {
+    () => {
+        "id, kind, tenant, namespace, environment, name, allowed_origins, created_at, created_by, expires_at, \
+         revoked_at"
+    };
+}
+/// What [`event`] reads.
+macro_rules! event_columns {
+    () => {
+        "seq, at, request_id, principal, action, tenant, target, outcome, detail"
+    };
+}
+pub(super) use {event_columns, namespace_columns, tenant_columns, token_columns, version_columns};
+
 /// A table that is backed up.
 #[derive(Debug)]
 pub(super) struct Table {

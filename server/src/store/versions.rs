@@ -10,7 +10,7 @@ use super::{
     Notice,
     changes::log,
     engine::{Connection, Value, Work, micros, time},
-    tables::{self, VERSIONS},
+    tables::{self, VERSIONS, version_columns},
 };
 use crate::model::{NewVersion, Stored, VersionRecord, archive_address};
 
@@ -25,11 +25,17 @@ pub(super) struct PutVersion {
 
 /// Held until the end of the transaction where other connections could write meanwhile.
 const LOCK: &str = "SELECT version FROM namespaces WHERE tenant = $1 AND slug = $2 FOR UPDATE";
-const CURRENT: &str = "SELECT version, uploaded_at, uploaded_by, flag_count, segment_count, sha256, fingerprint, size \
-     FROM versions WHERE tenant = $1 AND namespace = $2 AND version = $3";
-const OURS: &str = "SELECT version, uploaded_at, uploaded_by, flag_count, segment_count, sha256, fingerprint, size \
-     FROM versions WHERE tenant = $1 AND namespace = $2 AND sha256 = $3 AND uploaded_at = $4 AND uploaded_by = $5 \
-     ORDER BY version DESC LIMIT 1";
+const CURRENT: &str = concat!(
+    "SELECT ",
+    version_columns!("versions"),
+    " FROM versions WHERE tenant = $1 AND namespace = $2 AND version = $3"
+);
+const OURS: &str = concat!(
+    "SELECT ",
+    version_columns!("versions"),
+    " FROM versions WHERE tenant = $1 AND namespace = $2 AND sha256 = $3 AND uploaded_at = $4 AND uploaded_by = $5 \
+     ORDER BY version DESC LIMIT 1"
+);
 /// Content that was damaged is mended by whoever brings it again.
 const KEEP: &str = "INSERT INTO archives (sha256, content) VALUES ($1, $2) \
      ON CONFLICT (sha256) DO UPDATE SET content = excluded.content \

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use leverframe::{ErrorKind, testing::ManualClock};
+use leverframe::{ErrorKind, backends::clock_system::SystemClock, testing::ManualClock, traits::Clock};
 use leverframe_server::{
     model::{AuditEvent, PageRequest, Stored, TokenRecord, TokenType},
     store::Notice,
@@ -53,7 +53,7 @@ on_every_engine!(
     a_changed_step_and_a_newer_database_are_refused,
     many_open_an_empty_place_at_once,
     a_closed_store_refuses,
-    a_thousand_namespaces_open_within_a_second,
+    a_thousand_namespaces_are_ready_within_a_second_and_no_archive_is_read,
     the_signing_key_is_one_for_all_who_open_the_store_now_and_later,
 );
 
@@ -366,8 +366,11 @@ async fn what_was_written_is_there_after_a_restart(place: Place) {
 }
 
 async fn migrating_again_takes_no_step(place: Place) {
+    let first = place.open().await;
     let store = place.open().await;
 
+    assert_eq!(first.migrate().await.unwrap(), 2);
+    assert_eq!(first.migrate().await.unwrap(), 0);
     assert_eq!(store.migrate().await.unwrap(), 0);
     // A step that was not recorded is taken.
     place.tamper("DROP TABLE changes; DROP TABLE change_counter").await;
@@ -404,9 +407,12 @@ async fn many_open_an_empty_place_at_once(place: Place) {
         })
         .collect();
 
+    // Each step was taken once, by whichever.
+    let mut steps = 0;
     for store in opening {
-        assert_eq!(store.await.unwrap().migrate().await.unwrap(), 0);
+        steps += store.await.unwrap().migrate().await.unwrap();
     }
+    assert_eq!(steps, 2);
 }
 
 async fn a_closed_store_refuses(place: Place) {
@@ -420,7 +426,7 @@ async fn a_closed_store_refuses(place: Place) {
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
-async fn a_thousand_namespaces_open_within_a_second(place: Place) {
+async fn a_thousand_namespaces_are_ready_within_a_second_and_no_archive_is_read(place: Place) {
     let store = place.open().await;
     with_namespace(&*store).await;
     accepted(store.put_version("acme", "payments", &version("a", None), at(2)).await.unwrap());
@@ -433,25 +439,29 @@ async fn a_thousand_namespaces_open_within_a_second(place: Place) {
         )
         .await;
     store.close().await;
-    let watch = leverframe::backends::clock_system::SystemClock::new();
-    let begun = leverframe::traits::Clock::now(&watch);
+    // Whoever read archives now would fail.
+    place.tamper("ALTER TABLE archives RENAME TO hidden").await;
+    let watch = SystemClock::new();
 
-    let store = place.open().await;
-    let mut page = PageRequest::first(500);
-    let mut found = 0;
-    loop {
-        let part = store.namespaces(None, &page).await.unwrap();
-        for namespace in &part.items {
-            let head = store.version("acme", &namespace.slug, None).await.unwrap().unwrap();
-            assert!(head.fingerprint == namespace.slug || namespace.slug == "payments");
+    let mut took = Duration::MAX;
+    // The best of some: the machine has other things to do as well.
+    for _ in 0..5 {
+        let begun = watch.now();
+        let store = place.open().await;
+        let mut namespaces = store.namespaces(None, &PageRequest::first(500)).await.unwrap();
+        let rest = PageRequest::after(500, namespaces.next.unwrap());
+        namespaces.items.extend(store.namespaces(None, &rest).await.unwrap().items);
+        let heads = namespaces.items.iter().map(|namespace| store.version("acme", &namespace.slug, None));
+        let heads = futures_util::future::try_join_all(heads).await.unwrap();
+        took = took.min(watch.now() - begun);
+
+        assert_eq!(heads.len(), 1000);
+        for (namespace, head) in namespaces.items.iter().zip(heads) {
+            assert!(head.unwrap().fingerprint == namespace.slug || namespace.slug == "payments");
         }
-        found += part.items.len();
-        let Some(next) = part.next else { break };
-        page = PageRequest::after(500, next);
+        store.close().await;
     }
 
-    let took = leverframe::traits::Clock::now(&watch) - begun;
-    assert_eq!(found, 1000);
     assert!(took < Duration::from_secs(1), "{took:?}");
 }
 

@@ -62,9 +62,32 @@ impl TestServer {
 
     /// Starts one with a clock and options of the test's own.
     pub(crate) async fn start_with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ServeOptions)) -> Self {
-        capture_logs();
         let data = tempfile::tempdir().unwrap();
         let store = store::open(data.path(), None, Arc::clone(&clock)).await.unwrap();
+        Self::launch(store, data, clock, change).await.furnished().await
+    }
+
+    /// Starts one on an empty store of the test's own.
+    pub(crate) async fn start_on(store: Arc<dyn Store>) -> Self {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        Self::launch(store, data, clock, |_| {}).await.furnished().await
+    }
+
+    /// Starts another one on the same database, with a store of its own.
+    pub(crate) async fn join(&self, store: Arc<dyn Store>) -> Self {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        let mut server = Self::launch(store, data, clock, |_| {}).await;
+        server.root.clone_from(&self.root);
+        server
+    }
+
+    async fn launch(
+        store: Arc<dyn Store>,
+        data: TempDir,
+        clock: Arc<dyn Clock>,
+        change: impl FnOnce(&mut ServeOptions),
+    ) -> Self {
+        capture_logs();
         let mut options = ServeOptions::default();
         options.listen = "127.0.0.1:0".to_owned();
         options.data = data.path().to_owned();
@@ -74,15 +97,19 @@ impl TestServer {
         options.limits.stranger = leverframe_server::limit::Rate::UNLIMITED;
         change(&mut options);
         let running = Server::start(options).await.unwrap();
-        let admin = Admin::new(Arc::clone(&store), Arc::clone(&clock));
-        let now = clock.wall();
+        let admin = Admin::new(Arc::clone(&store), clock);
+        Self { running, admin, store, http: client(), root: String::new(), data }
+    }
+
+    async fn furnished(mut self) -> Self {
+        let now = self.running.app().clock().wall();
         for tenant in ["acme", "rival"] {
-            admin.create_tenant(&tenant_of(tenant, now)).await.unwrap();
-            admin.create_namespace(&NamespaceRecord::new(tenant, "payments", now)).await.unwrap();
+            self.admin.create_tenant(&tenant_of(tenant, now)).await.unwrap();
+            self.admin.create_namespace(&NamespaceRecord::new(tenant, "payments", now)).await.unwrap();
         }
-        admin.create_namespace(&NamespaceRecord::new("acme", "search", now)).await.unwrap();
-        let root = admin.bootstrap("root", false).await.unwrap().secret.expose().to_owned();
-        Self { running, admin, store, http: client(), root, data }
+        self.admin.create_namespace(&NamespaceRecord::new("acme", "search", now)).await.unwrap();
+        self.root = self.admin.bootstrap("root", false).await.unwrap().secret.expose().to_owned();
+        self
     }
 
     /// The data directory.

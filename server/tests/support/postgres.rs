@@ -2,6 +2,7 @@
 //! the process ends, however it does.
 //!
 //! For any test binary of this package: `#[path = "../support/postgres.rs"] mod postgres;`.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::{
     fs,

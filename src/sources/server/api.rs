@@ -85,12 +85,10 @@ impl Api {
     }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "read by the event stream"))]
 /// A refusal, with the code that the server gave.
 pub(super) struct Refusal {
     pub(super) error: Error,
     pub(super) status: StatusCode,
-    pub(super) code: Option<String>,
 }
 
 impl Refusal {
@@ -99,12 +97,9 @@ impl Refusal {
         let Response { status, headers, body, .. } = response;
         // Without the body the status still says what matters.
         let said = body.read_all(ERROR_LIMIT).await.unwrap_or_default();
-        let code = code_of(&headers, &said);
-        let mut error = WORDS.refused(uri, status, &headers);
-        if let Some(code) = &code {
-            error = error.with("code", code);
-        }
-        Self { error, status, code }
+        let error = WORDS.refused(uri, status, &headers);
+        let error = code_of(&headers, &said).into_iter().fold(error, |error, code| error.with("code", code));
+        Self { error, status }
     }
 }
 

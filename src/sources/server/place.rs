@@ -134,7 +134,6 @@ impl ServerPlace {
         format!("{}{}{path}", self.origin, self.prefix).parse().map_err(malformed)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by the event stream"))]
     /// Returns the URI that the server names, relative to itself or as a whole; nothing but the server's own origin
     /// is followed.
     ///
