@@ -40,8 +40,8 @@ pub mod traits;
 
 #[cfg(feature = "async-tokio")]
 pub use crate::flags::{
-    ExdClient, ExdClientBuilder, ExdError, FlagHandle, IfVersion, ManifestClient, ManifestError, Pinned,
-    VersionRef,
+    ExdClient, ExdClientBuilder, ExdClientGroup, ExdClientGroupBuilder, ExdError, FlagHandle, IfVersion,
+    ManifestClient, ManifestError, Pinned, VersionRef,
 };
 pub use crate::{
     auth::UriAuth,

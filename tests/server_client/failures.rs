@@ -108,9 +108,7 @@ async fn snapshot_network_error_is_tried_again_after_1_2_4_8_16_and_then_every_6
     for _ in 0..7 {
         following.stage.fail("/closure", Fault::Reset);
     }
-    following.stage.add("shop", files(2));
-
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", Some(files(2)));
 
     for (attempt, seconds) in [1, 2, 4, 8, 16, 60, 60].into_iter().enumerate() {
         following.stage.wait_for("/closure", attempt + 2);
@@ -140,9 +138,7 @@ async fn snapshot_untar_or_hash_failure_is_tried_again_and_told() {
     let following = Following::start().await;
     following.stage.fail("/closure", Fault::Body(b"no archive".to_vec()));
     following.stage.fail("/closure", Fault::Body(archive::pack(&files(9)).unwrap()));
-    following.stage.add("shop", files(2));
-
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", Some(files(2)));
 
     following.until("the first error", |f| f.error().contains("read the archive"));
     following.sleeps_for(Duration::from_secs(1));
@@ -157,9 +153,7 @@ async fn snapshot_untar_or_hash_failure_is_tried_again_and_told() {
 async fn closure_token_invalid_reconnects_for_a_fresh_url() {
     let following = Following::start().await;
     following.stage.fail("/closure", Fault::Refusal(401, "closure_token_invalid"));
-    following.stage.add("shop", files(2));
-
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", Some(files(2)));
 
     following.until("the refusal", |f| f.error().contains("closure_token_invalid"));
     assert!(!following.error().contains("s3cret"), "{}", following.error());
@@ -196,9 +190,7 @@ async fn sse_drop_reconnects_with_last_event_id_and_begins_with_a_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn resync_fetches_everything_and_goes_on() {
     let following = Following::start().await;
-    following.stage.add("shop", files(2));
-
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", Some(files(2)));
 
     following.until("state 2", |f| f.limit() == 2);
     assert_eq!(closures(&following), (2, true, false));

@@ -8,6 +8,8 @@ mod stage;
 
 mod failures;
 mod following;
+mod frames;
+mod groups;
 mod polls;
 mod streams;
 mod trees;

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Body(Vec<u8>),
     /// A closed connection.
     Reset,
+    /// Nothing, until `end_silence`; then the answer.
+    Silence,
 }
 
 /// A request as it came.
@@ -73,6 +75,7 @@ struct State {
     streams: Vec<Subscriber>,
     /// What `snapshot_url` begins with.
     url_prefix: String,
+    silence_is_over: bool,
     ended: bool,
 }
 
@@ -163,8 +166,11 @@ impl Stage {
         state.streams = streams;
     }
 
-    /// Tells all who listen to fetch everything.
-    pub(crate) fn send_resync(&self, slug: &str) {
+    /// Adds a version, if one is given, and tells all who listen to fetch everything.
+    pub(crate) fn send_resync(&self, slug: &str, next: Option<Tree>) {
+        if let Some(next) = next {
+            self.add(slug, next);
+        }
         let mut state = self.shared.lock();
         let mut streams = std::mem::take(&mut state.streams);
         for subscriber in &mut streams {
@@ -188,6 +194,12 @@ impl Stage {
         };
         self.add(slug, next);
         event
+    }
+
+    /// Goes on with the answers that were held back.
+    pub(crate) fn end_silence(&self) {
+        self.shared.lock().silence_is_over = true;
+        self.shared.changed.notify_all();
     }
 
     /// Breaks every stream off.
@@ -375,6 +387,11 @@ fn answer(connection: &TcpStream, shared: &Shared) -> std::io::Result<()> {
         Some((_, Fault::Reset)) => return connection.shutdown(Shutdown::Both),
         Some((_, Fault::Refusal(status, code))) => return refuse(connection, status, code),
         Some((_, Fault::Body(body))) => return whole(connection, 200, &[], &body),
+        Some((_, Fault::Silence)) => {
+            let state = shared.lock();
+            let over = shared.changed.wait_timeout_while(state, PATIENCE, |s| !s.silence_is_over && !s.ended);
+            drop(over);
+        }
         None => {}
     }
     let authorized = asked.header("authorization") == Some(&format!("Bearer {TOKEN}"));

@@ -116,14 +116,12 @@ async fn a_snapshot_at_another_origin_is_not_fetched_and_the_token_goes_nowhere_
     let elsewhere = Stage::with_shop(9);
     let following = Following::start().await;
     following.stage.prefix_urls(elsewhere.url());
-    following.stage.add("shop", files(2));
-
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", Some(files(2)));
 
     following.until("the refusal", |f| f.error().contains("another origin"));
     assert_eq!((following.limit(), elsewhere.asked("").len()), (1, 0));
     following.stage.prefix_urls(following.stage.url());
-    following.stage.send_resync("shop");
+    following.stage.send_resync("shop", None);
     following.sleeps_for(Duration::from_secs(1));
     following.until("state 2", |f| f.limit() == 2);
 }

@@ -131,17 +131,28 @@ impl Signer {
         until: SystemTime,
     ) -> String {
         let path = format!("/api/v1/tenants/{tenant}/namespaces/{namespace}/closure");
-        let exp = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
         let flags = match filter {
             FlagFilter::Only(flags) => Some(flags.join(",")),
             _ => None,
         };
         let version = version.to_string();
         let flags = flags.as_deref().map(|flags| ("flags", flags));
-        let others = [("exp", exp.as_str()), ("version", version.as_str())];
-        let mut query: Vec<_> = flags.into_iter().chain(others).collect();
+        self.url(&path, flags.into_iter().chain([("version", version.as_str())]), until)
+    }
+
+    /// Returns the path with this query, which may be asked for with `GET` until then. Keys and values are made of
+    /// characters only that need no escaping.
+    pub(crate) fn url<'a>(
+        &self,
+        path: &str,
+        query: impl IntoIterator<Item = (&'a str, &'a str)>,
+        until: SystemTime,
+    ) -> String {
+        let exp = until.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs().to_string();
+        let mut query: Vec<(&str, &str)> = query.into_iter().collect();
+        query.push(("exp", &exp));
         query.sort_unstable();
-        let sig = URL_SAFE_NO_PAD.encode(self.mac(&path, query.iter().copied()).finalize().into_bytes());
+        let sig = URL_SAFE_NO_PAD.encode(self.mac(path, query.iter().copied()).finalize().into_bytes());
         query.push(("sig", &sig));
         let query: Vec<String> = query.iter().map(|(key, value)| format!("{key}={value}")).collect();
         format!("{path}?{}", query.join("&"))

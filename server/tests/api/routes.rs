@@ -171,6 +171,12 @@ const TABLE: &[Row] = &[
         "403 403 403 403 | 200 200 200 200 200",
     ),
     Row("OPTIONS /ofrep/v1/evaluate/flags/{key}", Body::Nothing, "204"),
+    Row(
+        "GET /ofrep/v1/events?tenant=acme&namespace=payments&environment=production",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 200 200 200",
+    ),
+    Row("OPTIONS /ofrep/v1/events", Body::Nothing, "204"),
     // Slugs are those of the token's tenant, and `rival` has a `payments` as well.
     Row("GET /api/v1/events?ns=payments", Body::Nothing, "200 403 403 403 | 200 200 403 200 400"),
     Row(

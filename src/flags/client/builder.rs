@@ -306,9 +306,9 @@ impl ExdClient {
 }
 
 /// Loading reads files and compiling takes milliseconds, so both leave the runtime's own threads alone.
-pub(in crate::flags) async fn load(
-    work: impl FnOnce() -> Result<Namespace, LoadError> + Send + 'static,
-) -> Result<Namespace, ExdError> {
+pub(in crate::flags) async fn load<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, ExdError> {
     match task::spawn_blocking(work).await {
         Ok(loaded) => loaded.map_err(ExdError::Load),
         Err(error) => Err(ExdError::TaskJoin(error.to_string())),

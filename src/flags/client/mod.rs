@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 use tokio::task::{self, JoinHandle};
 
 pub use self::builder::ExdClientBuilder;
+pub(super) use self::builder::{SAFETY_NET_INTERVAL, load};
 use self::warnings::Warnings;
 use super::{
     error::ExdError,

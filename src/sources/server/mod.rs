@@ -9,6 +9,8 @@
 //! [`UriAuth::Bearer`](crate::UriAuth), `[flags.<name>] bearer_token`, `[source.server] api_token` or `EXD_API_TOKEN`;
 //! it does not belong into a URI.
 //!
+//! With `event_stream` a client is told of changes: see `ExdClient::builder`, and `[flags.<name>] event_stream`.
+//!
 //! It does not write; `ManifestClient` does.
 
 mod api;

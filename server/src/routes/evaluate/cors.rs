@@ -12,7 +12,8 @@ use crate::{model::TokenRecord, problem::Problem};
 /// Seconds that a browser may remember the answer to a preflight request (S4).
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 const EXPOSED: HeaderValue = HeaderValue::from_static("etag, retry-after, x-request-id");
-const SENT: HeaderValue = HeaderValue::from_static("authorization, content-type, if-none-match, x-api-key");
+const SENT: HeaderValue =
+    HeaderValue::from_static("authorization, content-type, if-none-match, last-event-id, x-api-key");
 
 /// Refuses a client token from an origin that is not on its list. Native apps send no origin, and may.
 ///
@@ -39,12 +40,12 @@ pub(crate) fn allow(response: &mut Response, origin: Option<HeaderValue>) {
 }
 
 /// Answers a preflight request, which carries no token: whether the origin is allowed turns out with the request.
-pub(crate) fn preflight(headers: &HeaderMap) -> Response {
+pub(crate) fn preflight(headers: &HeaderMap, method: &'static str) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let origin = headers.get(header::ORIGIN).cloned().unwrap_or(HeaderValue::from_static("*"));
     allow(&mut response, Some(origin));
     let headers = response.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("POST"));
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(method));
     headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, SENT);
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
     response

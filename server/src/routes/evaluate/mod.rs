@@ -103,7 +103,7 @@ async fn evaluate_all(
     security(()),
 )]
 async fn evaluate_preflight(headers: HeaderMap) -> Response {
-    preflight(&headers)
+    preflight(&headers, "POST")
 }
 
 /// Tells browsers that they may evaluate from another origin.
@@ -119,7 +119,7 @@ async fn evaluate_preflight(headers: HeaderMap) -> Response {
     security(()),
 )]
 async fn evaluate_all_preflight(headers: HeaderMap) -> Response {
-    preflight(&headers)
+    preflight(&headers, "POST")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

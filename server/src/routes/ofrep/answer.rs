@@ -57,7 +57,7 @@ impl Question<'_> {
     }
 
     /// Writes the evaluations of all flags, with those that fail among them.
-    pub(super) fn write_all(&self, stream: Option<&str>) -> Vec<u8> {
+    pub(super) fn write_all(&self, request_uri: &str) -> Vec<u8> {
         let mut out = Vec::with_capacity(256 + self.head.program.len() * EACH);
         out.extend_from_slice(b"{\"flags\":[");
         let mut first = true;
@@ -81,12 +81,9 @@ impl Question<'_> {
         out.extend_from_slice(b",\"version\":");
         json(&mut out, &self.head.record.version);
         out.push(b'}');
-        if let Some(request_uri) = stream {
-            out.extend_from_slice(b",\"eventStreams\":[{\"type\":\"sse\",\"endpoint\":{\"requestUri\":");
-            json(&mut out, request_uri);
-            out.extend_from_slice(b"},\"inactivityDelaySec\":120}]");
-        }
-        out.push(b'}');
+        out.extend_from_slice(b",\"eventStreams\":[{\"type\":\"sse\",\"endpoint\":{\"requestUri\":");
+        json(&mut out, request_uri);
+        out.extend_from_slice(b"},\"inactivityDelaySec\":120}]}");
         out
     }
 }

@@ -3,6 +3,7 @@
 mod answer;
 mod failure;
 mod request;
+mod stream;
 
 use axum::{
     extract::{Request, State},
@@ -27,11 +28,13 @@ use crate::{
     app::App,
     extract::{Path, Query},
     problem::{Problem, Refusals},
-    request::RequestInfo,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(evaluate, evaluate_preflight)).routes(routes!(bulk, bulk_preflight))
+    OpenApiRouter::new()
+        .routes(routes!(evaluate, evaluate_preflight))
+        .routes(routes!(bulk, bulk_preflight))
+        .routes(routes!(stream::events, stream::events_preflight))
 }
 
 /// Evaluates one flag.
@@ -85,12 +88,7 @@ async fn evaluate(
         (status = 400, description = "`PARSE_ERROR`, `INVALID_CONTEXT` or `GENERAL`", body = EvaluationFailure),
     ),
 )]
-async fn bulk(
-    State(app): State<App>,
-    Query(place): Query<Place>,
-    info: RequestInfo,
-    request: Request,
-) -> Response {
+async fn bulk(State(app): State<App>, Query(place): Query<Place>, request: Request) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let evaluated = async {
         let (mut parts, body) = request.into_parts();
@@ -101,13 +99,14 @@ async fn bulk(
         let context = context(Request::from_parts(parts, body), &app).await?;
         notice(&app, &asked, &place);
         let head = admit(&app, &asked, environment).await?;
-        let etag = etag(&asked, environment, head.record.version, &context);
+        let stream = stream::url(&app, &asked).await?;
+        let etag = etag(&asked, environment, head.record.version, &stream, &context);
         let mut response = if none_match(&headers, &etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let context = filled(context, &head);
             app.metrics().evaluations.add(head.program.len() as u64);
-            json(Question { head: &head, environment, context: &context }.write_all(None))
+            json(Question { head: &head, environment, context: &context }.write_all(&stream))
         };
         if let Ok(etag) = HeaderValue::from_str(&etag) {
             response.headers_mut().insert(header::ETAG, etag);
@@ -115,7 +114,6 @@ async fn bulk(
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
         Ok((response, asked.is_client()))
     };
-    let _ = info;
     respond(evaluated.await, None, origin)
 }
 
@@ -126,7 +124,7 @@ async fn bulk(
     responses((status = 204, description = "What such a request may carry; remembered for 600 seconds"))
 )]
 async fn evaluate_preflight(headers: HeaderMap) -> Response {
-    preflight(&headers)
+    preflight(&headers, "POST")
 }
 
 /// Tells browsers that they may evaluate from another origin.
@@ -135,7 +133,7 @@ async fn evaluate_preflight(headers: HeaderMap) -> Response {
     responses((status = 204, description = "What such a request may carry; remembered for 600 seconds"))
 )]
 async fn bulk_preflight(headers: HeaderMap) -> Response {
-    preflight(&headers)
+    preflight(&headers, "POST")
 }
 
 fn environment<'a>(asked: &'a Asked, place: &'a Place) -> Result<&'a str, Problem> {
@@ -159,13 +157,13 @@ fn notice(app: &App, asked: &Asked, place: &Place) {
 }
 
 /// Digests everything that the answer depends on; the attributes' order in the request does not matter.
-fn etag(asked: &Asked, environment: &str, version: u64, context: &EvalContext) -> String {
+fn etag(asked: &Asked, environment: &str, version: u64, stream: &str, context: &EvalContext) -> String {
     let mut digest = Sha256::new();
     let mut put = |text: &[u8]| {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     };
-    for text in [&asked.tenant, &asked.namespace, environment] {
+    for text in [&asked.tenant, &asked.namespace, environment, stream] {
         put(text.as_bytes());
     }
     put(&version.to_le_bytes());

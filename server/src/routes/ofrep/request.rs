@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use axum::extract::Request;
-use http::{HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use leverframe::{AttrValue, EvalContext};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,7 +13,6 @@ use crate::{
     app::App,
     extract,
     heads::Head,
-    model::TokenType,
     principal::Principal,
     problem::Problem,
     routes::evaluate::{Asked, Flattened, check},
@@ -65,11 +64,17 @@ pub(super) async fn authenticate(parts: &mut Parts, app: &App, place: &Place) ->
     let token = principal.token();
     let tenant = bound("tenant", token.tenant.as_deref(), place.tenant.as_deref())?.to_owned();
     let namespace = bound("namespace", token.namespace.as_deref(), place.namespace.as_deref())?.to_owned();
-    let is_client = token.kind == TokenType::NamespaceClient;
-    let asked = Asked { principal, tenant, namespace };
+    checked(Asked { principal, tenant, namespace }, &parts.headers)
+}
+
+/// Lets somebody through who may evaluate in the namespace, from that origin.
+///
+/// # Errors
+/// `forbidden`.
+pub(super) fn checked(asked: Asked, headers: &HeaderMap) -> Result<Asked, Problem> {
     asked.require()?;
-    if is_client {
-        check(asked.principal.token(), &parts.headers)?;
+    if asked.is_client() {
+        check(asked.principal.token(), headers)?;
     }
     Ok(asked)
 }

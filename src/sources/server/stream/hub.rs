@@ -157,18 +157,18 @@ impl Hub {
     pub(super) fn status(&self, slug: &str) -> StreamStatus {
         let state = self.lock();
         let fetches = state.members.get(slug).is_some_and(|m| m.fetching || m.inbox.has_to_fetch());
-        let mut status = StreamStatus::default();
-        status.state = match (state.link.is_open(), fetches) {
-            (false, _) => StreamState::Connecting,
-            (true, true) => StreamState::SnapshotFetching,
-            (true, false) => StreamState::Steady,
-        };
-        status.last_event_id.clone_from(&state.last_event_id);
-        status.connected_since = state.connected_since;
-        status.connections = state.connections;
-        status.events = state.events;
-        status.last_error.clone_from(&state.last_error);
-        status
+        StreamStatus {
+            state: match (state.link.is_open(), fetches) {
+                (false, _) => StreamState::Connecting,
+                (true, true) => StreamState::SnapshotFetching,
+                (true, false) => StreamState::Steady,
+            },
+            last_event_id: state.last_event_id.clone(),
+            connected_since: state.connected_since,
+            connections: state.connections,
+            events: state.events,
+            last_error: state.last_error.clone(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
