@@ -66,13 +66,11 @@ async fn the_model_is_304_for_whoever_has_the_version_and_a_part_for_whoever_nam
     let again = wire::send(ground.address(), "GET", &format!("/api/v1/{MODEL}"), &headers, b"").await;
     let part = "?paths=flags/chargeback-evidence.toml,segments/eea.toml,flags/none.toml";
     let part = ground.must("GET", &format!("{MODEL}{part}"), None).await;
-    let many = format!("{MODEL}?paths={}", vec!["flags/a.toml"; 3].join(",") + &",x".repeat(2));
 
     assert_eq!((whole.header("etag"), again.status), (Some("\"v1\""), 304));
     let keys =
         |list: &str| part[list].as_array().unwrap().iter().map(|one| one["key"].clone()).collect::<Vec<_>>();
     assert_eq!((keys("flags"), keys("segments")), (vec![json!("chargeback-evidence")], vec![json!("eea")]));
-    assert_eq!(ground.call(&ground.admin, "GET", &many, None).await.status, 200);
     let many = (0..101).map(|at| format!("flags/a{at}.toml")).collect::<Vec<_>>().join(",");
     assert_eq!(ground.call(&ground.admin, "GET", &format!("{MODEL}?paths={many}"), None).await.status, 400);
     assert_eq!(ground.call(&ground.admin, "GET", &format!("{MODEL}?path=a"), None).await.status, 400);
