@@ -337,3 +337,143 @@ impl Drop for Doubt<'_> {
 
 /// Bytes of memory that heads take together, by and large, before those that nobody asks for go.
 const WEIGHT_LIMIT: usize = 512 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use leverframe::backends::clock_system::SystemClock;
+
+    use super::*;
+    use crate::{
+        model::{LoginMode, NamespaceRecord, NewVersion, Stored, Tenant},
+        store::{SqliteStore, Store},
+    };
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    async fn store(dir: &tempfile::TempDir, namespaces: &[&str]) -> Arc<dyn Store> {
+        let store = SqliteStore::open(dir.path(), Arc::new(SystemClock::new())).await.unwrap();
+        store.create_tenant(&Tenant::new("acme", LoginMode::Sso, NOW)).await.unwrap();
+        for slug in namespaces {
+            store.create_namespace(&NamespaceRecord::new("acme", *slug, NOW)).await.unwrap();
+        }
+        Arc::new(store)
+    }
+
+    /// Accepts a version behind the back of the heads.
+    async fn accept(store: &dyn Store, slug: &str, text: &str) -> Head {
+        let toml = format!("# {text}\nschema_version = \"0.1\"\n[namespace]\nslug = \"{slug}\"\n");
+        let tree: Tree = [("namespace.toml", toml)].into_iter().collect();
+        let archive = Bytes::from(archive::pack(&tree).unwrap());
+        let new = NewVersion::new(archive.clone(), text);
+        let Stored::Accepted(record) = store.put_version("acme", slug, &new, NOW).await.unwrap() else {
+            panic!("not accepted")
+        };
+        Head::of(slug, record, archive).unwrap()
+    }
+
+    async fn version(heads: &Heads, slug: &str) -> u64 {
+        heads.current("acme", slug).await.unwrap().map_or(0, |head| head.record.version)
+    }
+
+    #[tokio::test]
+    async fn a_head_is_believed_until_a_newer_version_is_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &["shop"]).await;
+        let heads = Heads::new(Arc::clone(&store));
+        assert_eq!(version(&heads, "shop").await, 0);
+        accept(&*store, "shop", "one").await;
+        assert_eq!(version(&heads, "shop").await, 1, "that there is none is not remembered");
+
+        accept(&*store, "shop", "two").await;
+        heads.expect("acme", "shop", 1);
+        assert_eq!(version(&heads, "shop").await, 1, "what is known is no news");
+        heads.expect("acme", "shop", 2);
+        assert_eq!(version(&heads, "shop").await, 2);
+
+        accept(&*store, "shop", "three").await;
+        heads.doubt_all();
+        assert_eq!(version(&heads, "shop").await, 3);
+    }
+
+    #[tokio::test]
+    async fn a_version_made_in_a_turn_is_taken_over_by_those_who_wait_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &["shop"]).await;
+        let heads = Heads::new(Arc::clone(&store));
+        let turn = heads.turn("acme", "shop").await;
+        let made = Arc::new(accept(&*store, "shop", "one").await);
+        heads.expect("acme", "shop", 1);
+        let mut waiting = Box::pin(heads.current("acme", "shop"));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+
+        turn.publish(&made);
+
+        let got = waiting.await.unwrap().unwrap();
+        assert!(Arc::ptr_eq(&got, &made), "not read again");
+    }
+
+    #[tokio::test]
+    async fn an_older_version_never_replaces_a_newer_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &["shop"]).await;
+        let heads = Heads::new(Arc::clone(&store));
+        let old = Arc::new(accept(&*store, "shop", "one").await);
+        accept(&*store, "shop", "two").await;
+        assert_eq!(version(&heads, "shop").await, 2);
+
+        heads.turn("acme", "shop").await.publish(&old);
+
+        assert_eq!(version(&heads, "shop").await, 2);
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_while_reading_leaves_the_head_in_doubt() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &["shop"]).await;
+        let heads = Heads::new(Arc::clone(&store));
+        accept(&*store, "shop", "one").await;
+        assert_eq!(version(&heads, "shop").await, 1);
+        accept(&*store, "shop", "two").await;
+        heads.doubt_all();
+
+        let mut reading = Box::pin(heads.current("acme", "shop"));
+        assert!(futures_util::poll!(&mut reading).is_pending());
+        drop(reading);
+
+        assert_eq!(version(&heads, "shop").await, 2);
+    }
+
+    #[tokio::test]
+    async fn heads_that_nobody_asks_for_go_when_there_is_no_room() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &["a", "b", "c"]).await;
+        let weight = accept(&*store, "a", "one").await.weight();
+        accept(&*store, "b", "one").await;
+        accept(&*store, "c", "one").await;
+        let heads = Heads::new(Arc::clone(&store)).with_limit(2 * weight + weight / 2);
+
+        for slug in ["a", "b", "a", "c"] {
+            assert_eq!(version(&heads, slug).await, 1);
+        }
+
+        let held = |slug| heads.at_hand("acme", slug).is_some();
+        assert_eq!([held("a"), held("b"), held("c")], [true, false, true]);
+        assert_eq!(version(&heads, "b").await, 1, "read again when it is asked for");
+    }
+
+    #[tokio::test]
+    async fn names_that_stand_for_nothing_are_not_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = store(&dir, &[]).await;
+        let heads = Heads::new(store);
+
+        for number in 0..100 {
+            assert_eq!(version(&heads, &format!("none-{number}")).await, 0);
+            heads.expect("acme", &format!("other-{number}"), 1);
+        }
+
+        assert!(heads.slots.read().unwrap().is_empty());
+    }
+}

@@ -1,22 +1,31 @@
 //! Measures the server.
 //!
-//! Each group of rows stands in a file of its own and is one line in [`GROUPS`]. Everything runs in this process, over
-//! loopback, with the settings that a server is started with but for the limits on requests.
+//! Each group of rows stands in a file of its own and is one line in [`GROUPS`]. Everything runs over loopback, streams
+//! with servers in processes of their own, with the settings that a server is started with but for the limits on requests.
 
+mod child;
 mod evaluate;
 mod load;
 mod options;
+#[path = "../../../server/tests/support/postgres.rs"]
+mod postgres;
 mod report;
 mod stage;
+mod streams;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use crate::{options::Options, report::Report, stage::Stage};
 
 /// What is measured, in the order of the table.
-const GROUPS: [fn(&Stage, &Options, &mut Report); 1] = [evaluate::measure];
+const GROUPS: [fn(&Stage, &Options, &mut Report); 2] = [evaluate::measure, streams::measure];
 
 fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    if arguments.next().as_deref() == Some(child::TASK) {
+        child::serve(arguments);
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::of_process() {
         Ok(options) => options,
         Err(code) => return code,

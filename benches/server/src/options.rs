@@ -47,6 +47,11 @@ impl Options {
         if self.quick { 7 } else { 31 }
     }
 
+    /// Returns how many uploads streams are told of.
+    pub(crate) fn uploads(&self) -> usize {
+        if self.quick { 25 } else { 205 }
+    }
+
     /// Returns whether a row is asked for.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.pattern.as_deref().is_none_or(|pattern| name.contains(pattern))

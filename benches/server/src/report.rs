@@ -29,7 +29,6 @@ pub(crate) struct Row {
 
 impl Row {
     /// Makes a row of a figure that may be so much at most.
-    #[expect(dead_code, reason = "for groups of rows that have limits instead of a peer")]
     pub(crate) fn limited(name: &str, unit: &'static str, ours: f64, most: f64) -> Self {
         let ok = Some(ours <= most);
         Self { name: name.to_owned(), unit, ours, peer: None, peer_figure: None, ratio: None, least_ratio: None, most: Some(most), ok }

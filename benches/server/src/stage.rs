@@ -54,7 +54,7 @@ impl Stage {
         });
         let stage = Self { runtime, running, secret, _data: data };
         let archive = archive::pack(&files()).expect("an archive");
-        let target = stage.upload("/api/v1/tenants/acme/namespaces/payments/manifest", &archive);
+        let target = upload(stage.running.address(), &stage.secret, &archive);
         stage.runtime.block_on(once(&target));
         stage
     }
@@ -64,24 +64,8 @@ impl Stage {
         self.target("POST", path, "application/json", body.as_bytes())
     }
 
-    fn upload(&self, path: &str, archive: &[u8]) -> Target {
-        let mut body = b"--b\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"a\"\r\n\r\n".to_vec();
-        body.extend_from_slice(archive);
-        body.extend_from_slice(b"\r\n--b--\r\n");
-        self.target("PUT", path, "multipart/form-data; boundary=b", &body)
-    }
-
     fn target(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Target {
-        let address = self.running.address();
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Type: {content_type}\r\n\
-             Content-Length: {}\r\n\r\n",
-            self.secret,
-            body.len()
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        Target { address, request }
+        request(self.running.address(), &self.secret, (method, path), content_type, body)
     }
 
     /// Serves a constant of so many bytes on a bare route, to the same request.
@@ -98,8 +82,34 @@ impl Stage {
     }
 }
 
+/// Makes an upload to the namespace `acme/payments`.
+pub(crate) fn upload(address: SocketAddr, secret: &str, archive: &[u8]) -> Target {
+    let mut body = b"--b\r\nContent-Disposition: form-data; name=\"archive\"; filename=\"a\"\r\n\r\n".to_vec();
+    body.extend_from_slice(archive);
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    let path = "/api/v1/tenants/acme/namespaces/payments/manifest";
+    request(address, secret, ("PUT", path), "multipart/form-data; boundary=b", &body)
+}
+
+fn request(
+    address: SocketAddr,
+    secret: &str,
+    (method, path): (&str, &str),
+    content_type: &str,
+    body: &[u8],
+) -> Target {
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {secret}\r\n\
+         Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    Target { address, request }
+}
+
 /// A hundred flags that share ten segments.
-fn files() -> Tree {
+pub(crate) fn files() -> Tree {
     let flags = (0..FLAGS).map(|n| {
         let text = format!(
             "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\nowner = \"team-{}\"\n[flag.variants]\non = true\noff = false\n\
