@@ -44,11 +44,9 @@ async fn push(server: &TestServer) {
     let flag = "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\n[flag.variants]\non = true\noff = false\n\
                 [flag.environments._]\nvariant = \"on\"\n";
     let tree = [("flags/new-checkout.toml", flag)].into_iter().collect();
-    let body = format!(
-        "--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\
-         content-type: application/octet-stream\r\n\r\n"
-    );
-    let mut body = body.into_bytes();
+    let mut body = b"--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\
+        content-type: application/octet-stream\r\n\r\n"
+        .to_vec();
     body.extend_from_slice(&archive::pack(&tree).unwrap());
     body.extend_from_slice(b"\r\n--b--\r\n");
     let put = server.request(
