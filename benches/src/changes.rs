@@ -16,10 +16,29 @@ use leverframe::{
     traits::{Load, Source},
 };
 
-use crate::load;
+use crate::{
+    load,
+    measure::alternate,
+    options::{Options, progress},
+    report::{Report, Row, Target},
+};
 
 /// How many flags change in turn, spread over the namespace: what a change costs depends on where it is.
 const CHANGED: usize = 64;
+
+/// Measures what a change of one flag costs from its arrival until it is served, by the size of the namespace.
+pub fn measure(options: &Options, report: &mut Report) {
+    const NAME: &str = "apply a one-flag delta, 10,000 flags against 100";
+    const SMALL: &str = "leverframe, 100 flags";
+    if !options.wants(NAME, SMALL) {
+        return;
+    }
+    progress(NAME);
+    let (large, small) = (Changing::of(10_000), Changing::of(100));
+    let (large_ns, small_ns) = alternate(options.effort, &mut |n| large.apply(n), &mut |n| small.apply(n));
+    let target = Target { ratio: Some(3.0), ns: None };
+    report.rows.push(Row::pair(NAME, large_ns, (SMALL, small_ns), target));
+}
 
 /// A namespace and its source, in memory.
 #[derive(Debug)]
@@ -72,7 +91,8 @@ fn deltas(tree: &Tree) -> Vec<Delta> {
         .collect();
     let changed = (0..CHANGED).map(|at| flags[at * flags.len() / CHANGED]);
     let there = changed.clone().map(|(path, content)| {
-        let text = String::from_utf8_lossy(content).replacen("[flag]\n", "[flag]\ntags = [\"changed\"]\n", 1);
+        let text =
+            String::from_utf8_lossy(content).replacen("description = \"", "description = \"Changed. ", 1);
         (path, text.into_bytes())
     });
     let back = changed.map(|(path, content)| (path, content.to_vec()));
@@ -83,7 +103,7 @@ fn deltas(tree: &Tree) -> Vec<Delta> {
     let mut deltas = Vec::with_capacity(steps);
     for (at, (path, content)) in edits.into_iter().enumerate() {
         let delta = Delta::new(revision(at), revision((at + 1) % steps)).changing(path, content);
-        state = state.apply(&delta).expect("a tag breaks nothing");
+        state = state.apply(&delta).expect("a description breaks nothing");
         deltas.push(delta.promising(state.fingerprint().as_str()));
     }
     deltas

@@ -16,7 +16,7 @@ use leverframe::{
     manifest::{LintOptions, Manifest, lint_tree},
 };
 use leverframe_benches::{
-    changes::Changing,
+    changes,
     engine::{Engine, flags_in_turn, one_flag, users_in_turn, verified},
     load,
     measure::{Side, alone, alternate, whole},
@@ -65,7 +65,7 @@ impl Suite {
         self.threads(&ours, &workload);
         self.whole_namespaces(&ours, &workload);
         self.loading();
-        self.changing();
+        changes::measure(&self.options, &mut self.report);
         self.memory();
     }
 
@@ -225,21 +225,6 @@ impl Suite {
             let target = Target { ratio: Some(1.5), ns: None };
             self.report.rows.push(Row::pair(GROWTH, large_ns / 10_000.0, (SMALL, small_ns / 100.0), target));
         }
-    }
-
-    /// What a change of one flag costs from its arrival until it is served, by the size of the namespace around it.
-    fn changing(&mut self) {
-        const NAME: &str = "apply a one-flag delta, 10,000 flags against 100";
-        const SMALL: &str = "leverframe, 100 flags";
-        if !self.options.wants(NAME, SMALL) {
-            return;
-        }
-        progress(NAME);
-        let (large, small) = (Changing::of(10_000), Changing::of(100));
-        let (large_ns, small_ns) =
-            alternate(self.options.effort, &mut |n| large.apply(n), &mut |n| small.apply(n));
-        let target = Target { ratio: Some(3.0), ns: None };
-        self.report.rows.push(Row::pair(NAME, large_ns, (SMALL, small_ns), target));
     }
 
     /// Memory of a loaded flag, from a process of its own: only there can all allocations be counted.

@@ -7,6 +7,7 @@ mod support;
 mod admin;
 mod audit;
 mod frame;
+mod generated;
 mod limits;
 mod logs;
 mod namespaces;

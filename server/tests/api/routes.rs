@@ -113,6 +113,11 @@ const TABLE: &[Row] = &[
         "403 403 403 403 | 403 200 403 200 200",
     ),
     Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/model",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
         "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/manifest/versions",
         Body::Nothing,
         "403 403 403 403 | 200 200 403 200 200",

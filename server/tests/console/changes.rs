@@ -1,5 +1,7 @@
 //! What shows by itself when something changes elsewhere, and what a person changes here.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use crate::house::{House, changed, payments};
@@ -38,6 +40,27 @@ async fn a_change_made_elsewhere_shows_without_a_reload_and_leaves_the_focus_alo
     browser.wait_for_text("15 flags").await;
     browser.wait("document.querySelector('[data-key=\"instant-payout\"]').classList.contains('flash')").await;
     browser.expect_no_complaints().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_away_shows_as_such_and_what_changed_meanwhile_shows_when_it_is_back() {
+    let mut house = House::with_payments().await;
+    house.log_in(&house.token("namespace_read", Some("payments")).await).await;
+    house.go("payments", "flags/chargeback-evidence?env=production").await;
+    house.browser.wait_for(".live-live").await;
+    house.browser.wait_for_text("is more than 10").await;
+
+    house.server.stop(Some(Duration::from_secs(5))).await;
+    house.browser.wait_for(".live-reconnecting").await;
+    // What was there stays there.
+    assert!(house.browser.text("#env-panel").await.contains("is more than 10"));
+    house.start_again().await;
+    let files = changed(payments(), "flags/chargeback-evidence.toml", "value = 10", "value = 12");
+    house.upload("payments", &files).await;
+
+    house.browser.wait_for_text("is more than 12").await;
+    house.browser.wait_for(".live-live").await;
+    house.browser.expect_no_complaints().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

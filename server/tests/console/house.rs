@@ -1,9 +1,19 @@
 //! A real server with its database in an empty folder, and what is in it.
 
-use std::{fs, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fs,
+    net::SocketAddr,
+    ops::{Deref, DerefMut},
+    path::Path,
+    sync::Arc,
+};
 
 use leverframe::{backends::clock_system::SystemClock, document::Tree, manifest::archive, traits::Clock};
-use leverframe_server::{Running, ServeOptions, Server, admin::Admin, store};
+use leverframe_server::{
+    Running, ServeOptions, Server,
+    admin::Admin,
+    store::{self, Store},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -14,17 +24,23 @@ use crate::{
 
 const BOUNDARY: &str = "----one-file-and-nothing-else";
 
-/// A server with the tenant `acme`, a browser, and the token of a superadmin.
+/// A server with the tenant `acme`, and the token of a superadmin.
 #[derive(Debug)]
-pub(crate) struct House {
+pub(crate) struct Ground {
     pub(crate) server: Running,
-    pub(crate) browser: Browser,
     pub(crate) admin: String,
-    _data: TempDir,
+    data: TempDir,
 }
 
-impl House {
-    /// Opens a house; nothing has been uploaded.
+/// The same, and a browser.
+#[derive(Debug)]
+pub(crate) struct House {
+    ground: Ground,
+    pub(crate) browser: Browser,
+}
+
+impl Ground {
+    /// Nothing has been uploaded.
     pub(crate) async fn open() -> Self {
         let data = TempDir::new().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -32,22 +48,18 @@ impl House {
         store.migrate().await.unwrap();
         let bootstrapped = Admin::new(Arc::clone(&store), clock).bootstrap("console tests", false).await;
         let secret = bootstrapped.unwrap().secret.expose().to_owned();
-        let mut options = ServeOptions::default();
-        options.store = Some(store);
-        options.listen = "127.0.0.1:0".to_owned();
-        let server = Server::start(options).await.unwrap();
-        let house = Self { server, browser: Browser::open().await, admin: secret, _data: data };
+        let server = serve(store, "127.0.0.1:0".to_owned()).await;
+        let ground = Self { server, admin: secret, data };
         let tenant = json!({"slug": "acme", "display_name": "Acme", "login_mode": "email_domain", "email_domain": "acme.example"});
-        house.must("POST", "tenants", Some(tenant)).await;
-        house
+        ground.must("POST", "tenants", Some(tenant)).await;
+        ground
     }
 
-    /// Opens a house in which `acme` has the namespace `payments`, with one of the examples in it.
-    pub(crate) async fn with_payments() -> Self {
-        let house = Self::open().await;
-        house.namespace("payments").await;
-        house.upload("payments", &payments()).await;
-        house
+    /// Starts the server again, at the same address and with the same data, after it was stopped.
+    pub(crate) async fn start_again(&mut self) {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = store::open(&self.data.path().join("data"), None, clock).await.unwrap();
+        self.server = serve(store, self.address().to_string()).await;
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -108,6 +120,35 @@ impl House {
         }
         self.must("POST", "tokens", Some(body)).await["secret"].as_str().unwrap().to_owned()
     }
+}
+
+impl Deref for House {
+    type Target = Ground;
+
+    fn deref(&self) -> &Ground {
+        &self.ground
+    }
+}
+
+impl DerefMut for House {
+    fn deref_mut(&mut self) -> &mut Ground {
+        &mut self.ground
+    }
+}
+
+impl House {
+    /// Opens a house; nothing has been uploaded.
+    pub(crate) async fn open() -> Self {
+        Self { ground: Ground::open().await, browser: Browser::open().await }
+    }
+
+    /// Opens a house in which `acme` has the namespace `payments`, with one of the examples in it.
+    pub(crate) async fn with_payments() -> Self {
+        let house = Self::open().await;
+        house.namespace("payments").await;
+        house.upload("payments", &payments()).await;
+        house
+    }
 
     /// Opens the console and logs in by typing the token.
     pub(crate) async fn log_in(&self, token: &str) {
@@ -121,6 +162,13 @@ impl House {
     pub(crate) async fn go(&self, namespace: &str, page: &str) {
         self.browser.go(&format!("#/t/acme/n/{namespace}/{page}")).await;
     }
+}
+
+async fn serve(store: Arc<dyn Store>, listen: String) -> Running {
+    let mut options = ServeOptions::default();
+    options.store = Some(store);
+    options.listen = listen;
+    Server::start(options).await.unwrap()
 }
 
 /// The files of the example `payments`.

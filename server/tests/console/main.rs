@@ -6,6 +6,8 @@ mod browser;
 mod changes;
 mod house;
 mod looks;
+mod model;
 mod playground;
 mod reading;
+mod served;
 mod wire;

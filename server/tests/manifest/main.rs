@@ -7,6 +7,7 @@ mod support;
 mod archives;
 mod conditional;
 mod cors;
+mod document;
 mod evaluate;
 mod explain;
 mod forms;

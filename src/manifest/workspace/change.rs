@@ -299,3 +299,66 @@ fn parse_segment_file(key: &str, content: &Bytes, major: Option<u64>) -> Option<
 fn readable(content: &Bytes) -> Option<&str> {
     std::str::from_utf8(content).ok().filter(|_| content.len() <= limits::FILE)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        document::{Revision, Tree},
+        manifest::LintOptions,
+    };
+
+    const SEGMENT: &str =
+        "schema_version = \"0.1\"\n[segment]\npredicate = { attribute = \"x\", op = \"is_set\" }\n";
+
+    fn flag(rules: &str) -> String {
+        format!(
+            "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\n[flag.variants]\non = true\noff = false\n\
+             [flag.environments._]\nvariant = \"on\"\n{rules}"
+        )
+    }
+
+    fn workspace() -> Workspace {
+        let named = flag("rules = [{ segment = \"s\", variant = \"off\" }]\n");
+        let files =
+            [("flags/a.toml", flag("")), ("flags/b.toml", named), ("segments/s.toml", SEGMENT.to_owned())];
+        let tree: Tree = files.into_iter().collect();
+        Workspace::new(tree, &LintOptions::new()).unwrap()
+    }
+
+    fn delta() -> Delta {
+        Delta::new(Revision::new("1"), Revision::new("2"))
+    }
+
+    fn parts(delta: &Delta) -> Option<(usize, usize)> {
+        match workspace().applied(delta).unwrap().1 {
+            Touched::Parts { flags, segments, .. } => Some((flags.len(), segments.len())),
+            Touched::Whole => None,
+        }
+    }
+
+    #[test]
+    fn changes_of_flags_and_segments_are_taken_without_the_whole() {
+        let rule = flag(
+            "rules = [{ predicate = { attribute = \"y\", op = \"gt\", value = 3 }, variant = \"off\" }]\n",
+        );
+        let segment = SEGMENT.replace("is_set", "is_not_set");
+
+        assert_eq!(parts(&delta().changing("flags/a.toml", rule.clone())), Some((1, 0)));
+        assert_eq!(parts(&delta().changing("flags/new.toml", rule)), Some((1, 0)));
+        assert_eq!(parts(&delta().removing("flags/a.toml")), Some((1, 0)));
+        assert_eq!(parts(&delta().changing("segments/s.toml", segment.clone())), Some((0, 1)));
+        assert_eq!(parts(&delta().changing("segments/new.toml", segment)), Some((0, 1)));
+        assert_eq!(parts(&delta().changing("flags/a.toml", flag(""))), Some((0, 0)));
+    }
+
+    #[test]
+    fn what_is_about_the_whole_is_left_to_the_whole() {
+        let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n";
+        let environment = flag("[flag.environments.production]\nvariant = \"off\"\n");
+
+        assert_eq!(parts(&delta().changing("namespace.toml", namespace)), None);
+        assert_eq!(parts(&delta().changing("flags/a.toml", environment)), None);
+        assert!(workspace().applied(&delta().removing("segments/s.toml")).unwrap_err().has_errors());
+    }
+}

@@ -52,6 +52,7 @@ function brandMark() {
 
 function route() {
   if (!session.isOpen) return;
+  dismiss();
   const at = here();
   const scene = sceneOf(at);
   follow(scene);
@@ -72,6 +73,11 @@ function route() {
   const head = main.querySelector("h1");
   if (head) head.focus({ preventScroll: true });
   scrollTo(0, 0);
+}
+
+/** A question that is open belongs to the page that asked it. */
+function dismiss() {
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close("no");
 }
 
 function leave() {
@@ -186,11 +192,12 @@ session.onChange((reason) => {
     route();
     return;
   }
+  dismiss();
   leave();
   hush();
   // Nothing that was seen stays in the page, and the next person begins at the beginning.
-  main.replaceChildren();
-  bar.replaceChildren();
+  for (const part of [main, bar, crumbs, identity, tabs]) part.replaceChildren();
+  for (const region of ["polite", "assertive"]) document.getElementById(region).textContent = "";
   if (!reason) history.replaceState(null, "", "#/");
   else wanted = location.hash;
   showLogin(reason);

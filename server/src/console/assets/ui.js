@@ -166,12 +166,12 @@ export function form(props, send, ...children) {
   return node;
 }
 
-/** A table with a caption for those who cannot see where it stands. */
+/** A table with a caption for those who cannot see where it stands; `[text, "num"]` heads a column of numbers. */
 export function table(caption, heads, rows, props = {}) {
   return h("div.table-wrap", { tabindex: "0", role: "region", "aria-label": caption },
     h("table", props,
       h("caption.unseen", caption),
-      h("thead", h("tr", heads.map((head) => h("th", { scope: "col" }, head)))),
+      h("thead", h("tr", heads.map((head) => [head].flat()).map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
       h("tbody", rows)));
 }
 

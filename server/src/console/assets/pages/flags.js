@@ -86,7 +86,10 @@ export function flagsPage(scene) {
       return;
     }
     lens = environments(model).slice(0, MOST_LEVERS);
-    if (whole !== model && whole === null) swap(body, h("div.master", toolbar(), list.node), detail);
+    if (whole === null) {
+      swap(body, h("div.master", toolbar(), list.node), detail);
+      requestAnimationFrame(ready);
+    }
     whole = model;
     filter(changed ? (key) => changed.has(key) : () => true);
     showDetail();
@@ -116,9 +119,12 @@ export function flagsPage(scene) {
   });
   const detailHead = () => detail.querySelector(".flag-head");
 
-  const ready = () => { if (chosen) list.reveal(chosen); };
+  // Once the list has a height.
+  function ready() {
+    filter();
+    if (chosen) list.reveal(chosen);
+  }
   draw();
-  requestAnimationFrame(() => { if (live.model) { filter(() => true); ready(); } });
 
   return {
     node: h("div.page.page-flags", heading("Flags", count), body),

@@ -42,7 +42,7 @@ export function historyPage(scene) {
     const current = versions[0].version;
     swap(list,
       picker(),
-      table("Versions", ["Version", "Uploaded", "By", "Flags", "Segments", "Size", "Content", "What to do"],
+      table("Versions", ["Version", "Uploaded", "By", ["Flags", "num"], ["Segments", "num"], ["Size", "num"], "Content", "What to do"],
         versions.map((version) => versionRow(version, current))),
       next && h("p.more", h("button", { type: "button", id: "more-versions", onclick: () => read(true) }, "Show older versions")));
   }

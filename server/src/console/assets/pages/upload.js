@@ -26,6 +26,9 @@ export function uploadPage({ tenant, namespace, live, signal }) {
     if (file) check(file);
   });
 
+  // Beside the field, a browser would open the file in the place of the console.
+  for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault(), { signal });
+
   async function check(file) {
     if (file.size > MOST_BYTES) {
       swap(result, empty(`${file.name} has ${bytes(file.size)}; the server takes ${bytes(MOST_BYTES)} at most.`));

@@ -1,0 +1,100 @@
+//! The failure table of the contract, so far as a way that fails can cause its rows.
+
+use std::time::Duration;
+
+use leverframe::{EvalContext, traits::Clock};
+
+use crate::{
+    following::{Following, files, upload},
+    proxy::Fault,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prev_closure_hash_mismatch_fetches_a_snapshot() {
+    let following = Following::start().await;
+    following.proxy.alter("\"prev_closure_hash\":\"sha256:", "\"prev_closure_hash\":\"sha999:");
+
+    following.publishes(2).await;
+
+    assert_eq!(following.closures(), (2, false));
+    following.publishes(3).await;
+    assert_eq!((following.closures().0, following.error()), (2, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn per_file_sha256_mismatch_fetches_a_snapshot() {
+    let following = Following::start().await;
+    following.proxy.alter("used = 2", "used = 9");
+
+    following.publishes(2).await;
+
+    assert_eq!(following.closures(), (2, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn post_apply_closure_hash_mismatch_fetches_a_snapshot() {
+    let following = Following::start().await;
+    following.proxy.alter("\"flags/limit.toml\"", "\"flags/tilim.toml\"");
+
+    following.publishes(2).await;
+
+    assert_eq!(following.closures(), (2, false));
+    assert_eq!(following.client.int_flag_sync("tilim", &EvalContext::new(), -1), -1);
+    assert_eq!(following.client.flag_version(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshot_failures_of_network_archive_and_signature_are_recovered_from() {
+    let following = Following::start().await;
+    following.proxy.set_down(true);
+    following.until("loss of the stream", |f| f.stream().connected_since.is_none()).await;
+    following.uploads(2).await;
+    following.proxy.fail("/closure", Fault::Reset);
+    following.proxy.fail("/closure", Fault::Body(b"no archive".to_vec()));
+    following.proxy.fail("/closure", Fault::Ask("sig=", "sig=forged"));
+    following.proxy.set_down(false);
+
+    following.clock.advance(Duration::from_secs(2));
+    for (pause, words) in [(1, "closure"), (2, "read the archive")] {
+        following.until(words, |f| f.error().contains(words)).await;
+        assert_eq!(following.limit(), 1);
+        let pause = Duration::from_secs(pause);
+        following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + pause))).await;
+        following.clock.advance(pause);
+    }
+    following.until("the refusal", |f| f.error().contains("closure_token_invalid")).await;
+    assert_eq!(following.limit(), 1);
+    following.clock.advance(Duration::from_secs(4));
+
+    following.until("state 2", |f| f.limit() == 2).await;
+    assert_eq!((following.closures().1, following.error()), (true, String::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sse_drop_reconnects_with_last_event_id() {
+    let following = Following::start().await;
+    following.publishes(2).await;
+
+    following.proxy.cut();
+    following.reconnects().await;
+
+    let asked = following.proxy.asked("/events");
+    assert!(!asked[0].contains("last-event-id") && asked[1].contains("last-event-id: 2\r\n"), "{asked:#?}");
+    assert_eq!(following.closures().0, 1, "what is served is what the stream begins with");
+    following.publishes(3).await;
+    assert_eq!(following.closures().0, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn subscribed_flag_removed_gives_the_callers_default() {
+    let following = Following::start_as(|b| b.event_stream_flags(["limit", "other"])).await;
+    let other = |f: &Following| f.client.int_flag_sync("other", &EvalContext::new(), -1);
+    assert_eq!(other(&following), 7);
+    let mut without = files("payments", 1);
+    without.remove("flags/other.toml");
+
+    upload(&following.server, "payments", &without).await;
+
+    following.until("the default", |f| other(f) == -1).await;
+    assert_eq!((following.limit(), following.error()), (1, String::new()));
+}
