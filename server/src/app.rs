@@ -154,7 +154,14 @@ impl App {
     /// Returns a new ULID.
     #[must_use]
     pub fn next_id(&self) -> String {
-        self.inner.ids.next(self.clock().wall())
+        self.inner.ids.next(self.clock().wall()).to_string()
+    }
+
+    /// Begins to answer a request. What it needs to know of the time is asked here, once.
+    #[must_use]
+    pub fn begin(&self, peer: Option<IpAddr>) -> RequestInfo {
+        let wall = self.clock().wall();
+        RequestInfo::new(self.inner.ids.next(wall), self.clock().now(), wall, peer)
     }
 
     /// Returns a signal that the server begins to stop, at which streams end at once.
@@ -206,33 +213,36 @@ impl App {
     ///
     /// # Errors
     /// `unauthenticated` unless they carry the secret of a live token; `rate_limited`; what the store failed with.
-    pub async fn authenticate(
-        &self,
-        headers: &HeaderMap,
-        peer: Option<IpAddr>,
-    ) -> Result<Principal, Problem> {
-        let cached = self.token_of(headers, peer).await.inspect_err(|problem| match problem.code() {
+    pub async fn authenticate(&self, headers: &HeaderMap, info: &RequestInfo) -> Result<Principal, Problem> {
+        let cached = self.token_of(headers, info).await.inspect_err(|problem| match problem.code() {
             "unauthenticated" => self.metrics().unauthenticated.add(1),
             "rate_limited" => self.metrics().rate_limited.add(1),
             _ => {}
         })?;
-        cached.bucket.take(self.limits().token, self.clock().now()).map_err(|wait| {
+        cached.bucket.take(self.limits().token, info.begun()).map_err(|wait| {
             self.metrics().rate_limited.add(1);
             Problem::rate_limited("the token has made too many requests", wait)
         })?;
-        Ok(Principal::of(Arc::clone(&cached.token)))
+        let principal = Principal::of(Arc::clone(&cached.token));
+        info.learn_principal(&principal);
+        Ok(principal)
     }
 
-    async fn token_of(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Arc<Cached>, Problem> {
-        let now = self.clock().now();
+    async fn token_of(&self, headers: &HeaderMap, info: &RequestInfo) -> Result<Arc<Cached>, Problem> {
+        let now = info.begun();
+        let live = |cached: Arc<Cached>| {
+            let is_live = cached.token.is_live(info.wall());
+            is_live.then_some(cached).ok_or_else(Problem::unauthenticated)
+        };
         let secret = bearer(headers).map(secret_hash);
         let held = secret.and_then(|secret| self.inner.tokens.get(&secret));
-        if let Some(held) = held.as_ref().filter(|held| held.is_fresh(now)) {
-            return self.live(held);
-        }
+        let held = match held {
+            Some(held) if held.is_fresh(now) => return live(held),
+            stale_or_none => stale_or_none,
+        };
         // Whoever is at hand already is known; anybody else may be guessing.
         if held.is_none()
-            && let Some(peer) = peer
+            && let Some(peer) = info.peer()
         {
             self.inner.strangers.take(peer, self.limits().stranger, now).map_err(|wait| {
                 Problem::rate_limited("the address has sent too many tokens that are not valid", wait)
@@ -243,7 +253,7 @@ impl App {
         let generation = self.inner.tokens.generation();
         // Looked up by its digest: how long that takes says nothing about a secret that exists.
         match self.store().token_by_secret(&secret).await {
-            Ok(Some(token)) => self.live(&self.inner.tokens.put(secret, Arc::new(token), now, generation)),
+            Ok(Some(token)) => live(self.inner.tokens.put(secret, Arc::new(token), now, generation)),
             Ok(None) => {
                 self.inner.tokens.forget_secret(&secret);
                 Err(Problem::unauthenticated())
@@ -251,15 +261,10 @@ impl App {
             // Who was let in moments ago is let in while the database restarts.
             Err(error) if error.kind() == ErrorKind::Unavailable => {
                 let held = held.filter(|held| held.outlasts_the_store(now));
-                held.map_or_else(|| Err(error.into()), |held| self.live(&held))
+                held.map_or_else(|| Err(error.into()), live)
             }
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn live(&self, cached: &Arc<Cached>) -> Result<Arc<Cached>, Problem> {
-        let is_live = cached.token.is_live(self.clock().wall());
-        is_live.then(|| Arc::clone(cached)).ok_or_else(Problem::unauthenticated)
     }
 }
 
@@ -304,9 +309,7 @@ impl FromRequestParts<App> for Principal {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let info = RequestInfo::from_request_parts(parts, app).await?;
-        let principal = app.authenticate(&parts.headers, info.peer()).await?;
-        info.learn_principal(&principal.token().id);
-        Ok(principal)
+        app.authenticate(&parts.headers, &info).await
     }
 }
 

@@ -1,10 +1,13 @@
 //! How requests are read: what does not read is a [`Problem`] that says why.
 
+use std::{future::poll_fn, pin::pin};
+
 use axum::{
-    body::Bytes,
+    body::{Bytes, HttpBody},
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
 };
-use http::{HeaderMap, header, request::Parts};
+use bytes::BytesMut;
+use http::{HeaderMap, Uri, header, request::Parts};
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::IntoParams;
 
@@ -29,15 +32,58 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
 /// # Errors
 /// As [`body`], and `bad_request` for another media type.
 pub async fn json_body(request: Request, app: &App) -> Result<Bytes, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::bad_request("the body must be sent as `Content-Type: application/json`"));
+    check_media(request.headers())?;
+    object(body(request, app).await?)
+}
+
+/// Reads a JSON object like [`json_body`], for routes that are reached beside the router and so bring their limit.
+///
+/// # Errors
+/// As [`json_body`].
+pub(crate) async fn json_body_within<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, Problem>
+where
+    B: HttpBody<Data = Bytes> + Send,
+{
+    check_media(headers)?;
+    object(collected(body, limit).await?)
+}
+
+fn check_media(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
     }
-    let bytes = body(request, app).await?;
+    Err(Problem::bad_request("the body must be sent as `Content-Type: application/json`"))
+}
+
+fn object(bytes: Bytes) -> Result<Bytes, Problem> {
     // A list of the fields' values would read as well, and mean something else as soon as a field is added.
     match bytes.trim_ascii_start().first() {
         Some(b'{') => Ok(bytes),
         _ => Err(Problem::bad_request("the body must be a JSON object")),
     }
+}
+
+/// Reads a whole body. One that came in a single piece, as small ones do, is not copied.
+async fn collected<B: HttpBody<Data = Bytes> + Send>(body: B, limit: usize) -> Result<Bytes, Problem> {
+    let mut body = pin!(body);
+    let (mut whole, mut more) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
+        let frame = frame.map_err(|_| Problem::bad_request("the body broke off"))?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if whole.len() + more.len() + piece.len() > limit {
+            return Err(Problem::payload_too_large("the body is longer than this route takes"));
+        }
+        if whole.is_empty() && more.is_empty() {
+            whole = piece;
+        } else {
+            more.extend_from_slice(&std::mem::take(&mut whole));
+            more.extend_from_slice(&piece);
+        }
+        if body.is_end_stream() {
+            break;
+        }
+    }
+    Ok(if more.is_empty() { whole } else { more.freeze() })
 }
 
 /// Says what is wrong with a JSON body.
@@ -84,11 +130,19 @@ pub struct Query<T>(pub T);
 impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let read = axum::extract::Query::from_request_parts(parts, app).await;
-        read.map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| Problem::bad_request(shortened(&rejection.body_text())))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Problem> {
+        query(&parts.uri).map(Self)
     }
+}
+
+/// Reads the query.
+///
+/// # Errors
+/// `bad_request`.
+pub(crate) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
+    axum::extract::Query::try_from_uri(uri)
+        .map(|axum::extract::Query(query)| query)
+        .map_err(|rejection| Problem::bad_request(shortened(&rejection.body_text())))
 }
 
 /// Which part of a list is asked for, as the query has it.

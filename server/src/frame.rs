@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use leverframe::traits::{BoxFuture, Clock};
 
 use crate::{app::App, problem::Problem, request::RequestInfo, serve::Peer};
@@ -24,16 +24,26 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The name of whatever no route matches, in logs and counts.
 const UNMATCHED: &str = "unmatched";
 
-/// Frames a request.
+/// Frames what the router answers.
 pub(crate) async fn frame(State(app): State<App>, mut request: Request, next: Next) -> Response {
-    let started = app.clock().now();
     let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip());
-    let info = RequestInfo::new(app.next_id(), peer);
+    let info = app.begin(peer);
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
+    framed(&app, &info, &method, route, next.run(request)).await
+}
 
-    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+/// Frames an answer, whoever makes it.
+pub(crate) async fn framed(
+    app: &App,
+    info: &RequestInfo,
+    method: &Method,
+    route: &str,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    let answer = AssertUnwindSafe(answer).catch_unwind();
     let response = match within(app.clock(), app.limits().answer_within, answer).await {
         Some(Ok(response)) => response,
         Some(Err(_)) => {
@@ -47,12 +57,11 @@ pub(crate) async fn frame(State(app): State<App>, mut request: Request, next: Ne
         )
         .into_response(),
     };
-    let mut response = enveloped(response, &info);
-    add_headers(response.headers_mut(), &info);
+    let mut response = enveloped(response, info);
+    add_headers(response.headers_mut(), info);
 
-    let (took, status) = (app.clock().now() - started, response.status());
-    let route = route.as_ref().map_or(UNMATCHED, MatchedPath::as_str);
-    app.metrics().answered(&method, route, status, took);
+    let (took, status) = (app.clock().now() - info.begun(), response.status());
+    app.metrics().answered(method, route, status, took);
     // Never the path itself, the query, a header or a body: any of them may hold a secret.
     tracing::info!(
         request_id = info.id(),
@@ -136,12 +145,12 @@ async fn within<F: Future>(clock: &dyn Clock, longest: Duration, future: F) -> O
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{sync::Arc, time::UNIX_EPOCH};
 
     use axum::{Router, body::Body, middleware, routing::get};
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
-    use leverframe::testing::ManualClock;
+    use leverframe::{testing::ManualClock, traits::Tick};
 
     use super::*;
     use crate::{problem::Envelope, store};
@@ -204,7 +213,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private"));
 
-        add_headers(&mut headers, &RequestInfo::new("01HV5XK1EFQT8N3JRDCP7MW04A".into(), None));
+        let id = "01HV5XK1EFQT8N3JRDCP7MW04A".parse().unwrap();
+        add_headers(&mut headers, &RequestInfo::new(id, Tick::ORIGIN, UNIX_EPOCH, None));
 
         assert_eq!(headers[header::CACHE_CONTROL], "private");
         assert_eq!(headers["x-request-id"], "01HV5XK1EFQT8N3JRDCP7MW04A");

@@ -1,7 +1,9 @@
 //! The current manifest of each namespace, checked and compiled once for everyone who evaluates or streams it.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
+    hash::{Hash, Hasher},
     sync::{
         Arc, OnceLock, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -123,11 +125,52 @@ impl Head {
 #[derive(Debug)]
 pub struct Heads {
     store: Arc<dyn Store>,
-    slots: RwLock<HashMap<(String, String), Arc<Slot>>>,
+    slots: RwLock<HashMap<Owned, Arc<Slot>>>,
     /// Counts uses, to tell which head was used last.
     uses: AtomicU64,
     limit: usize,
 }
+
+/// A tenant and a namespace of it.
+type Owned = (String, String);
+
+/// The same in either form, so that what is held is found by borrowed names: it is looked for with each evaluation.
+trait Named {
+    fn names(&self) -> (&str, &str);
+}
+
+impl Named for Owned {
+    fn names(&self) -> (&str, &str) {
+        (&self.0, &self.1)
+    }
+}
+
+impl Named for (&str, &str) {
+    fn names(&self) -> (&str, &str) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Named + 'a> for Owned {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
+    }
+}
+
+impl Hash for dyn Named + '_ {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        // As the derived hash of the owned form, which the map was filled with.
+        self.names().hash(hasher);
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.names() == other.names()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -288,8 +331,8 @@ impl Heads {
     }
 
     fn held(&self, tenant: &str, namespace: &str) -> Option<Arc<Slot>> {
-        let key = (tenant.to_owned(), namespace.to_owned());
-        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&key).map(Arc::clone)
+        let slots = self.slots.read().unwrap_or_else(PoisonError::into_inner);
+        slots.get(&(tenant, namespace) as &dyn Named).map(Arc::clone)
     }
 }
 

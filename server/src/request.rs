@@ -12,9 +12,10 @@ use std::{
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use ulid::Ulid;
+use leverframe::traits::Tick;
+use ulid::{ULID_LEN, Ulid};
 
-use crate::{app::App, problem::Problem};
+use crate::{app::App, principal::Principal, problem::Problem};
 
 /// The request's id, where it came from and who it turned out to be from; clones share it.
 #[derive(Clone, Debug)]
@@ -22,22 +23,39 @@ pub struct RequestInfo(Arc<Info>);
 
 #[derive(Debug)]
 struct Info {
-    id: String,
+    id: [u8; ULID_LEN],
+    begun: Tick,
+    wall: SystemTime,
     peer: Option<IpAddr>,
-    principal: OnceLock<String>,
+    principal: OnceLock<Principal>,
 }
 
 impl RequestInfo {
     /// Makes what is known at first.
     #[must_use]
-    pub fn new(id: String, peer: Option<IpAddr>) -> Self {
-        Self(Arc::new(Info { id, peer, principal: OnceLock::new() }))
+    pub fn new(id: Ulid, begun: Tick, wall: SystemTime, peer: Option<IpAddr>) -> Self {
+        let mut digits = [0; ULID_LEN];
+        id.array_to_str(&mut digits);
+        Self(Arc::new(Info { id: digits, begun, wall, peer, principal: OnceLock::new() }))
     }
 
     /// Returns the id: a ULID, which the answer carries in `x-request-id` and, if it is JSON, in `request_id`.
     #[must_use]
     pub fn id(&self) -> &str {
-        &self.0.id
+        // A ULID is written with digits and capital letters.
+        std::str::from_utf8(&self.0.id).unwrap_or_default()
+    }
+
+    /// Returns when the request began to be answered.
+    #[must_use]
+    pub fn begun(&self) -> Tick {
+        self.0.begun
+    }
+
+    /// Returns the time of day at which the request began to be answered.
+    #[must_use]
+    pub fn wall(&self) -> SystemTime {
+        self.0.wall
     }
 
     /// Returns the address that the connection came from, which may be a proxy's.
@@ -49,12 +67,12 @@ impl RequestInfo {
     /// Returns the id of the principal, once it is known.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
-        self.0.principal.get().map(String::as_str)
+        self.0.principal.get().map(|principal| &*principal.token().id)
     }
 
-    pub(crate) fn learn_principal(&self, id: &str) {
+    pub(crate) fn learn_principal(&self, principal: &Principal) {
         // Learnt once; a second extractor finds the same one.
-        let _ = self.0.principal.set(id.to_owned());
+        let _ = self.0.principal.set(principal.clone());
     }
 }
 
@@ -62,7 +80,7 @@ impl FromRequestParts<App> for RequestInfo {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        Ok(parts.extensions.get_or_insert_with(|| Self::new(app.next_id(), None)).clone())
+        Ok(parts.extensions.get_or_insert_with(|| app.begin(None)).clone())
     }
 }
 
@@ -80,11 +98,11 @@ impl Ids {
     }
 
     /// Returns the next id. It can be guessed, which an id may be.
-    pub(crate) fn next(&self, wall: SystemTime) -> String {
+    pub(crate) fn next(&self, wall: SystemTime) -> Ulid {
         let millis = wall.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
         let count = self.count.fetch_add(1, Ordering::Relaxed);
         let random = u128::from(count & 0xffff) << 64 | u128::from(scattered(self.seed.wrapping_add(count)));
-        Ulid::from_parts(u64::try_from(millis).unwrap_or(0), random).to_string()
+        Ulid::from_parts(u64::try_from(millis).unwrap_or(0), random)
     }
 }
 
@@ -106,7 +124,7 @@ mod tests {
         let ids = Ids::new();
         let wall = UNIX_EPOCH + Duration::from_millis(1_780_000_000_123);
 
-        let made: HashSet<String> = (0..100_000).map(|_| ids.next(wall)).collect();
+        let made: HashSet<String> = (0..100_000).map(|_| ids.next(wall).to_string()).collect();
 
         assert_eq!(made.len(), 100_000);
         assert!(made.iter().all(|id| id.len() == 26

@@ -63,8 +63,7 @@ async fn closure(
         })?;
         tenant
     } else {
-        let principal = app.authenticate(&headers, info.peer()).await?;
-        info.learn_principal(&principal.token().id);
+        let principal = app.authenticate(&headers, &info).await?;
         let tenant = principal.resolve_tenant(&tenant)?;
         principal.require(Permission::ManifestRead, tenant, Some(&namespace))?;
         tenant.to_owned()

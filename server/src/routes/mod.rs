@@ -16,6 +16,7 @@ mod document;
 mod evaluate;
 mod events;
 mod health;
+mod hot;
 mod manifest;
 mod namespaces;
 mod ofrep;
@@ -23,7 +24,7 @@ mod tenants;
 mod tokens;
 mod typed;
 
-pub(crate) use self::manifest::none_match;
+pub(crate) use self::{hot::Hot, manifest::none_match};
 
 /// Bytes of a body, where a route does not say otherwise with a `DefaultBodyLimit` of its own.
 const BODY: usize = 256 * 1_024;

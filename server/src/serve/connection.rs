@@ -2,13 +2,14 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -20,13 +21,17 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
+use leverframe::traits::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
-use super::tls::Tls;
-use crate::app::{App, Draining};
+use super::{patience::Patience, tls::Tls};
+use crate::{
+    app::{App, Draining},
+    routes::Hot,
+};
 
 /// Where a request's connection came from.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +62,6 @@ impl Frontend {
     pub(super) fn new(app: App, router: Router, tls: Option<Arc<Tls>>) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
         http.http1()
-            .timer(TokioTimer::new())
             .header_read_timeout(PATIENCE)
             .max_headers(MAX_HEADERS)
             .max_buf_size(MAX_BUFFER)
@@ -102,43 +106,49 @@ impl Frontend {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let service = Requests {
-            router: TowerToHyperService::new(self.router.clone()),
+            app: self.app.clone(),
+            router: self.router.clone(),
             peer: Peer(peer),
             any: Arc::default(),
         };
         let any = Arc::clone(&service.any);
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let mut http = self.http.clone();
+        http.http1().timer(Patience::default());
+        let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
         // A connection on which nothing ever arrives is nobody's: the protocol's own limit starts with its first
         // bytes.
         let mut silent = Some(self.app.clock().sleep_until(self.app.clock().now() + PATIENCE));
         let mut ending = false;
-        loop {
-            tokio::select! {
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(peer = %peer.ip(), error = %chain(&*error), "a connection broke");
-                    }
-                    return;
-                }
-                () = draining.begun(), if !ending => {
-                    ending = true;
-                    connection.as_mut().graceful_shutdown();
-                }
-                () = async { if let Some(silent) = &mut silent { silent.await } }, if silent.is_some() => {
-                    silent = None;
-                    if !any.load(Ordering::Relaxed) {
-                        return;
-                    }
-                }
+        let begun = draining.begun();
+        let mut begun = pin!(begun);
+        let ended = poll_fn(|cx| {
+            // The connection comes first: whatever else there is to wait for is of interest only when it has to wait.
+            if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+                return Poll::Ready(Some(ended));
             }
+            // Not waited for any longer than it means something: each look at the alarm is work.
+            silent.take_if(|_| any.load(Ordering::Relaxed));
+            if silent.as_mut().is_some_and(|silent| silent.as_mut().poll(cx).is_ready()) {
+                return Poll::Ready(None);
+            }
+            if !ending && begun.as_mut().poll(cx).is_ready() {
+                ending = true;
+                connection.as_mut().graceful_shutdown();
+                return connection.as_mut().poll(cx).map(Some);
+            }
+            Poll::Pending
+        });
+        if let Some(Err(error)) = ended.await {
+            tracing::debug!(peer = %peer.ip(), error = %chain(&*error), "a connection broke");
         }
     }
 }
 
-/// The router, with the peer made known to it.
+/// Answers the requests of a connection.
 #[derive(Clone, Debug)]
 struct Requests {
-    router: TowerToHyperService<Router>,
+    app: App,
+    router: Router,
     peer: Peer,
     /// Whether there was any request.
     any: Arc<AtomicBool>,
@@ -147,12 +157,19 @@ struct Requests {
 impl Service<Request<Incoming>> for Requests {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.any.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(self.peer);
-        self.router.call(request)
+        let Self { app, router, peer, .. } = self.clone();
+        Box::pin(async move {
+            let uri = request.uri().clone();
+            if let Some(hot) = Hot::of(request.method(), &uri) {
+                return Ok(hot.answer(&app, request, peer.0.ip()).await);
+            }
+            request.extensions_mut().insert(peer);
+            TowerToHyperService::new(router).call(request).await
+        })
     }
 }
 

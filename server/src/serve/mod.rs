@@ -9,5 +9,6 @@ pub use self::{
 
 mod connection;
 mod options;
+mod patience;
 mod server;
 mod tls;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
-use http::request::Parts;
+use http::HeaderMap;
 
 use super::cors;
 use crate::{
@@ -12,6 +11,7 @@ use crate::{
     model::TokenType,
     principal::{Permission, Principal},
     problem::Problem,
+    request::RequestInfo,
 };
 
 /// A principal that may evaluate a namespace, in some environment of it.
@@ -28,17 +28,18 @@ impl Asked {
     /// # Errors
     /// As [`App::authenticate`]; `forbidden` for what the token is not bound to, or an origin that it does not allow.
     pub(crate) async fn authenticate(
-        parts: &mut Parts,
+        headers: &HeaderMap,
+        info: &RequestInfo,
         app: &App,
         tenant: &str,
         namespace: &str,
     ) -> Result<Self, Problem> {
-        let principal = Principal::from_request_parts(parts, app).await?;
+        let principal = app.authenticate(headers, info).await?;
         let tenant = principal.resolve_tenant(tenant)?.to_owned();
         let asked = Self { principal, tenant, namespace: namespace.to_owned() };
         asked.require()?;
         if asked.is_client() {
-            cors::check(asked.principal.token(), &parts.headers)?;
+            cors::check(asked.principal.token(), headers)?;
         }
         Ok(asked)
     }

@@ -45,13 +45,12 @@ pub(super) async fn explain(
     info: RequestInfo,
     request: Request,
 ) -> Result<Json<Explained>, Problem> {
-    let (mut parts, body) = request.into_parts();
-    let asked = Asked::authenticate(&mut parts, &app, &tenant, &namespace).await?;
+    let asked = Asked::authenticate(request.headers(), &info, &app, &tenant, &namespace).await?;
     if asked.is_client() {
         // Rules are nobody's business who only gets values.
         return Err(Problem::forbidden("the token does not permit this here"));
     }
-    let bytes = extract::json_body(Request::from_parts(parts, body), &app).await?;
+    let bytes = extract::json_body(request, &app).await?;
     let body: Body = serde_json::from_slice(&bytes).map_err(|error| extract::unreadable(&error))?;
     let head = admit(&app, &asked, &body.environment).await?;
     let request_id = info.id().to_owned();

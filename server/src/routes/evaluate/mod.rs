@@ -7,6 +7,7 @@ mod cors;
 mod explain;
 
 use axum::{
+    body::{Bytes, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -28,6 +29,7 @@ use crate::{
     extract::{self, Path},
     problem::{Problem, Refusals},
     request::RequestInfo,
+    routes::BODY,
 };
 
 /// Flags of a request (S4).
@@ -122,18 +124,20 @@ async fn evaluate_all_preflight(headers: HeaderMap) -> Response {
     preflight(&headers, "POST")
 }
 
+/// Which flags are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scope {
+pub(crate) enum Scope {
     All,
     Named,
 }
 
-async fn respond(
+/// Answers a request to evaluate, however it was found to be one.
+pub(super) async fn respond<B: HttpBody<Data = Bytes> + Send>(
     app: &App,
     tenant: &str,
     namespace: &str,
     info: &RequestInfo,
-    request: Request,
+    request: http::Request<B>,
     scope: Scope,
 ) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
@@ -154,17 +158,17 @@ async fn respond(
 }
 
 /// Returns the body, and whether another origin may read it.
-async fn answer(
+async fn answer<B: HttpBody<Data = Bytes> + Send>(
     app: &App,
     tenant: &str,
     namespace: &str,
     info: &RequestInfo,
-    request: Request,
+    request: http::Request<B>,
     scope: Scope,
 ) -> Result<(Vec<u8>, bool), Problem> {
-    let (mut parts, body) = request.into_parts();
-    let asked = Asked::authenticate(&mut parts, app, tenant, namespace).await?;
-    let bytes = extract::json_body(Request::from_parts(parts, body), app).await?;
+    let (parts, body) = request.into_parts();
+    let asked = Asked::authenticate(&parts.headers, info, app, tenant, namespace).await?;
+    let bytes = extract::json_body_within(&parts.headers, body, BODY).await?;
     let body: Body<'_> = serde_json::from_slice(&bytes).map_err(|error| extract::unreadable(&error))?;
     let environment = asked.environment(body.environment.as_ref().map(|Text(name)| &**name))?;
     let head = admit(app, &asked, environment).await?;

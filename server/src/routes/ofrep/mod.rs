@@ -6,6 +6,7 @@ mod request;
 mod stream;
 
 use axum::{
+    body::{Bytes, HttpBody},
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -28,6 +29,7 @@ use crate::{
     app::App,
     extract::{Path, Query},
     problem::{Problem, Refusals},
+    request::RequestInfo,
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -53,26 +55,38 @@ async fn evaluate(
     State(app): State<App>,
     Path(key): Path<String>,
     Query(place): Query<Place>,
+    info: RequestInfo,
     request: Request,
+) -> Response {
+    respond_one(&app, &key, &place, &info, request).await
+}
+
+/// Answers a request to evaluate one flag, however it was found to be one.
+pub(super) async fn respond_one<B: HttpBody<Data = Bytes> + Send>(
+    app: &App,
+    key: &str,
+    place: &Place,
+    info: &RequestInfo,
+    request: http::Request<B>,
 ) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let evaluated = async {
-        let (mut parts, body) = request.into_parts();
-        let asked = authenticate(&mut parts, &app, &place).await?;
-        let environment = environment(&asked, &place)?;
-        let context = context(Request::from_parts(parts, body), &app).await?;
-        notice(&app, &asked, &place);
-        let head = admit(&app, &asked, environment).await.map_err(|problem| match problem.status() {
+        let (parts, body) = request.into_parts();
+        let asked = authenticate(&parts.headers, info, app, place).await?;
+        let environment = environment(&asked, place)?;
+        let context = context(&parts.headers, body).await?;
+        notice(app, &asked, place);
+        let head = admit(app, &asked, environment).await.map_err(|problem| match problem.status() {
             StatusCode::NOT_FOUND => Failure::new(Code::FlagNotFound, problem.message()),
             _ => problem.into(),
         })?;
         let context = filled(context, &head);
         let mut out = Vec::with_capacity(256);
         app.metrics().evaluations.add(1);
-        Question { head: &head, environment, context: &context }.write(&mut out, &key)?;
+        Question { head: &head, environment, context: &context }.write(&mut out, key)?;
         Ok((json(out), asked.is_client()))
     };
-    respond(evaluated.await, Some(&key), origin)
+    respond(evaluated.await, Some(key), origin)
 }
 
 /// Evaluates all flags.
@@ -88,20 +102,23 @@ async fn evaluate(
         (status = 400, description = "`PARSE_ERROR`, `INVALID_CONTEXT` or `GENERAL`", body = EvaluationFailure),
     ),
 )]
-async fn bulk(State(app): State<App>, Query(place): Query<Place>, request: Request) -> Response {
+async fn bulk(
+    State(app): State<App>,
+    Query(place): Query<Place>,
+    info: RequestInfo,
+    request: Request,
+) -> Response {
     let origin = request.headers().get(header::ORIGIN).cloned();
     let evaluated = async {
-        let (mut parts, body) = request.into_parts();
-        let asked = authenticate(&mut parts, &app, &place).await?;
+        let (parts, body) = request.into_parts();
+        let asked = authenticate(&parts.headers, &info, &app, &place).await?;
         let environment = environment(&asked, &place)?;
-        let headers = std::mem::take(&mut parts.headers);
-        parts.headers.extend(headers.get(header::CONTENT_TYPE).map(|v| (header::CONTENT_TYPE, v.clone())));
-        let context = context(Request::from_parts(parts, body), &app).await?;
+        let context = context(&parts.headers, body).await?;
         notice(&app, &asked, &place);
         let head = admit(&app, &asked, environment).await?;
         let stream = stream::url(&app, &asked).await?;
         let etag = etag(&asked, environment, head.record.version, &stream, &context);
-        let mut response = if none_match(&headers, &etag) {
+        let mut response = if none_match(&parts.headers, &etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let context = filled(context, &head);

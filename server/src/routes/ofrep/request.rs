@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use axum::extract::Request;
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use axum::body::{Bytes, HttpBody};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use leverframe::{AttrValue, EvalContext};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -13,9 +13,12 @@ use crate::{
     app::App,
     extract,
     heads::Head,
-    principal::Principal,
     problem::Problem,
-    routes::evaluate::{Asked, Flattened, check},
+    request::RequestInfo,
+    routes::{
+        BODY,
+        evaluate::{Asked, Flattened, check},
+    },
 };
 
 /// The attribute that names the entity (OFREP's `context.targetingKey`).
@@ -26,7 +29,7 @@ const API_KEY: &str = "x-api-key";
 /// Where to evaluate, for tokens that are not bound to one environment.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Place {
+pub(in crate::routes) struct Place {
     /// The tenant's slug, for tokens that are not bound to one.
     pub(super) tenant: Option<String>,
     /// The namespace's slug, for tokens that are not bound to one.
@@ -49,22 +52,25 @@ pub(super) struct Place {
 /// # Errors
 /// As [`Asked::authenticate`]; `bad_request` where neither token nor query names the namespace, `forbidden` where they
 /// name two.
-pub(super) async fn authenticate(parts: &mut Parts, app: &App, place: &Place) -> Result<Asked, Problem> {
-    if !parts.headers.contains_key(header::AUTHORIZATION)
-        && let Some(key) = parts.headers.get(API_KEY)
-    {
-        let bearer = [b"Bearer ", key.as_bytes()].concat();
-        if let Ok(mut bearer) = HeaderValue::from_bytes(&bearer) {
-            bearer.set_sensitive(true);
-            parts.headers.insert(header::AUTHORIZATION, bearer);
+pub(super) async fn authenticate(
+    headers: &HeaderMap,
+    info: &RequestInfo,
+    app: &App,
+    place: &Place,
+) -> Result<Asked, Problem> {
+    let principal = match headers.get(API_KEY) {
+        Some(key) if !headers.contains_key(header::AUTHORIZATION) => {
+            let bearer = HeaderValue::from_bytes(&[b"Bearer ", key.as_bytes()].concat());
+            // A key that is a header's value is one with those letters before it as well.
+            let bearer = bearer.into_iter().map(|bearer| (header::AUTHORIZATION, bearer));
+            app.authenticate(&bearer.collect(), info).await?
         }
-    }
-    let principal =
-        <Principal as axum::extract::FromRequestParts<App>>::from_request_parts(parts, app).await?;
+        _ => app.authenticate(headers, info).await?,
+    };
     let token = principal.token();
     let tenant = bound("tenant", token.tenant.as_deref(), place.tenant.as_deref())?.to_owned();
     let namespace = bound("namespace", token.namespace.as_deref(), place.namespace.as_deref())?.to_owned();
-    checked(Asked { principal, tenant, namespace }, &parts.headers)
+    checked(Asked { principal, tenant, namespace }, headers)
 }
 
 /// Lets somebody through who may evaluate in the namespace, from that origin.
@@ -101,8 +107,12 @@ struct Body {
 ///
 /// # Errors
 /// `PARSE_ERROR`, `INVALID_CONTEXT`; a refusal for a body that is too long.
-pub(super) async fn context(request: Request, app: &App) -> Result<EvalContext, Failure> {
-    let bytes = extract::json_body(request, app).await.map_err(|problem| match problem.status() {
+pub(super) async fn context<B: HttpBody<Data = Bytes> + Send>(
+    headers: &HeaderMap,
+    body: B,
+) -> Result<EvalContext, Failure> {
+    let read = extract::json_body_within(headers, body, BODY).await;
+    let bytes = read.map_err(|problem| match problem.status() {
         StatusCode::BAD_REQUEST => Failure::new(Code::ParseError, problem.message()),
         _ => Failure::Refused(problem),
     })?;

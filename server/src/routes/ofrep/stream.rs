@@ -34,6 +34,7 @@ use crate::{
     extract::Query,
     principal::Principal,
     problem::{Problem, Refusals},
+    request::RequestInfo,
     routes::evaluate::{Asked, admit, allow, preflight},
 };
 
@@ -88,10 +89,11 @@ pub(super) async fn events(
     State(app): State<App>,
     Query(place): Query<Place>,
     uri: Uri,
-    request: axum::extract::Request,
+    info: RequestInfo,
+    headers: HeaderMap,
 ) -> Response {
-    let origin = request.headers().get(header::ORIGIN).cloned();
-    let (mut response, origin) = match open(&app, &place, &uri, request).await {
+    let origin = headers.get(header::ORIGIN).cloned();
+    let (mut response, origin) = match open(&app, &place, &uri, &info, &headers).await {
         Ok((stream, cross_origin)) => (stream, origin.filter(|_| cross_origin)),
         Err(problem) => (problem.into_response(), origin),
     };
@@ -112,14 +114,14 @@ async fn open(
     app: &App,
     place: &Place,
     uri: &Uri,
-    request: axum::extract::Request,
+    info: &RequestInfo,
+    headers: &HeaderMap,
 ) -> Result<(Response, bool), Problem> {
-    let (mut parts, _) = request.into_parts();
     let query = read_query(uri)?;
     let asked = if query.iter().any(|(key, _)| key == "sig") {
-        signed(app, uri, &query, &parts.headers).await?
+        signed(app, uri, &query, headers).await?
     } else {
-        authenticate(&mut parts, app, place).await?
+        authenticate(headers, info, app, place).await?
     };
     if asked.is_client() {
         let environment = environment(&asked, place)?;
@@ -131,7 +133,7 @@ async fn open(
     let current = app.heads().current(&asked.tenant, &asked.namespace).await?;
     let mut told = Told { app: app.clone(), asked, watch, lease, last: 0 };
     // What changed between the evaluation and this connection was told to nobody, so the first event comes unasked.
-    let seen = parts.headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+    let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
     let first = current.map(|head| head.record.version).filter(|version| seen != Some(*version));
     told.last = first.or(seen).unwrap_or(0);
     let first = format!("retry: 1000\n\n{}", first.map(|version| told.event(version)).unwrap_or_default());
