@@ -31,7 +31,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::{LIMIT, SMALL, deltas};
 use crate::{
     load,
-    measure::in_turns,
+    measure::{in_turns, median},
     options::{Options, progress},
     report::{Report, Row},
 };
@@ -40,27 +40,32 @@ const SLUG: &str = "generated";
 
 /// Single changes by turns, since each waits for the disk; the figure is the median change.
 pub(super) fn measure(options: &Options, report: &mut Report) {
-    const NAME: &str = "client applies a one-flag delta, 10,000 flags against 100";
-    if !options.wants(NAME, SMALL) {
+    const APPLIES: &str = "client applies a one-flag delta, 10,000 flags against 100";
+    const SERVES: &str = "client serves a one-flag delta, 10,000 flags against 100";
+    if !options.wants(APPLIES, SMALL) && !options.wants(SERVES, SMALL) {
         return;
     }
-    progress(NAME);
+    progress(APPLIES);
     let (mut large, mut small) = (Following::of(10_000), Following::of(100));
     let flush = |following: &Following| {
         let files = following.written();
         move || flush(&files)
     };
     let (mut large_flush, mut small_flush) = (flush(&large), flush(&small));
-    let rounds = options.effort.rounds * 7;
-    let [large_ns, small_ns, large_flush_ns, small_flush_ns] =
-        in_turns(rounds, [&mut || large.apply(), &mut || small.apply(), &mut large_flush, &mut small_flush]);
+    let [large_ns, small_ns, large_flush_ns, small_flush_ns] = in_turns(
+        options.effort.rounds * 7,
+        [&mut || large.apply(), &mut || small.apply(), &mut large_flush, &mut small_flush],
+    );
     let ms = |ns: f64| ns / 1e6;
-    let note = format!(
+    let flushes = format!(
         "the same three files written and flushed, nothing else done: {:.2} ms and {:.2} ms",
         ms(large_flush_ns),
         ms(small_flush_ns),
     );
-    report.rows.push(Row::pair(NAME, large_ns, (SMALL, small_ns), LIMIT).noting(note));
+    report.rows.push(Row::pair(APPLIES, large_ns, (SMALL, small_ns), LIMIT).noting(flushes));
+    let (large_ns, small_ns) = (median(mem::take(&mut large.served)), median(mem::take(&mut small.served)));
+    let before = "of the same changes: what comes before the working tree is written";
+    report.rows.push(Row::pair(SERVES, large_ns, (SMALL, small_ns), LIMIT).noting(before));
 }
 
 /// A client that follows a namespace, with its working tree.
@@ -70,6 +75,8 @@ struct Following {
     script: Arc<Script>,
     folder: TempDir,
     changed: PathBuf,
+    /// From each event's bytes until the change was served, in nanoseconds.
+    served: Vec<f64>,
 }
 
 impl Following {
@@ -97,15 +104,20 @@ impl Following {
             .build();
         let client = runtime.block_on(client).expect("the snapshot is sound");
         script.lock().client = Some(client.clone());
-        Self { runtime, client, script, folder, changed }
+        Self { runtime, client, script, folder, changed, served: Vec::new() }
     }
 
     /// Times one change from the event's bytes until the client asks for the next, having served and mirrored it.
     fn apply(&mut self) -> Duration {
-        let before = self.client.flag_version();
+        let (before, seen) = (self.client.flag_version(), self.client.refreshes());
         self.script.lock().begin(before + 1);
-        let applied = poll_fn(|cx| self.script.lock().poll_applied(cx));
-        let took = self.runtime.block_on(applied);
+        let (served, took) = self.runtime.block_on(async {
+            self.client.wait_for_refresh(seen).await;
+            let served = Instant::now();
+            (served, poll_fn(|cx| self.script.lock().poll_applied(cx)).await)
+        });
+        let told = self.script.lock().told_at.expect("the event was handed over");
+        self.served.push(served.duration_since(told).as_nanos() as f64);
         assert_eq!(self.client.flag_version(), before + 1, "one change, served as a change");
         let state = fs::read_to_string(self.folder.path().join("state.json")).expect("the tree has a state");
         let hash = self.script.lock().hash.clone();
@@ -163,6 +175,8 @@ struct Turn {
     fetched: bool,
     /// The digest of the closure that was told of last.
     hash: String,
+    /// When the last change was told of.
+    told_at: Option<Instant>,
     /// What `ExdClient::flag_version` says once the change is served.
     serves: u64,
     client: Option<ExdClient>,
@@ -175,7 +189,7 @@ enum Phase {
     #[default]
     Idle,
     Begun,
-    Told(Instant),
+    Told,
     Applied(Duration),
 }
 
@@ -210,11 +224,12 @@ impl Script {
         if begun {
             let event = self.event(&mut turn);
             if matches!(turn.phase, Phase::Begun) {
-                turn.phase = Phase::Told(Instant::now());
+                turn.phase = Phase::Told;
+                turn.told_at = Some(Instant::now());
             }
             return Poll::Ready(event);
         }
-        if let Phase::Told(at) = turn.phase
+        if let (Phase::Told, Some(at)) = (&turn.phase, turn.told_at)
             && turn.client.as_ref().is_some_and(|client| client.flag_version() == turn.serves)
         {
             turn.phase = Phase::Applied(at.elapsed());
