@@ -31,6 +31,9 @@ fn the_documents_show_what_the_commands_print() {
     let mut ran = 0;
     for item in fs::read_dir(root().join("docs")).unwrap() {
         let name = item.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
         ran += run_document(&format!("docs/{name}"));
     }
     run_document("CONTRIBUTING.md");
