@@ -1,4 +1,6 @@
-//! A namespace that changes by one flag at a time, as a server's event stream brings it.
+//! A namespace that changes by one flag at a time: in memory alone, and as a client of a server's event stream applies it.
+
+mod client;
 
 use std::{
     hint::black_box,
@@ -26,18 +28,26 @@ use crate::{
 /// How many flags change in turn, spread over the namespace: what a change costs depends on where it is.
 const CHANGED: usize = 64;
 
-/// Measures what a change of one flag costs from its arrival until it is served, by the size of the namespace.
+const SMALL: &str = "leverframe, 100 flags";
+/// The most that a change among 10,000 flags may cost, as a multiple of what it costs among 100.
+const LIMIT: Target = Target { ratio: Some(3.0), ns: None };
+
+/// Measures what a change of one flag costs from its arrival until it is applied, by the size of the namespace.
 pub fn measure(options: &Options, report: &mut Report) {
-    const NAME: &str = "apply a one-flag delta, 10,000 flags against 100";
-    const SMALL: &str = "leverframe, 100 flags";
+    client::measure(options, report);
+    measure_in_memory(options, report);
+}
+
+/// A change that is parsed already, until it is served; nothing is written.
+fn measure_in_memory(options: &Options, report: &mut Report) {
+    const NAME: &str = "apply a one-flag delta in memory alone, 10,000 flags against 100";
     if !options.wants(NAME, SMALL) {
         return;
     }
     progress(NAME);
     let (large, small) = (Changing::of(10_000), Changing::of(100));
     let (large_ns, small_ns) = alternate(options.effort, &mut |n| large.apply(n), &mut |n| small.apply(n));
-    let target = Target { ratio: Some(3.0), ns: None };
-    report.rows.push(Row::pair(NAME, large_ns, (SMALL, small_ns), target));
+    report.rows.push(Row::pair(NAME, large_ns, (SMALL, small_ns), LIMIT));
 }
 
 /// A namespace and its source, in memory.

@@ -11,6 +11,7 @@ mod options;
 mod postgres;
 mod report;
 mod stage;
+mod start;
 mod streams;
 
 use std::{env, process::ExitCode};
@@ -18,7 +19,7 @@ use std::{env, process::ExitCode};
 use crate::{options::Options, report::Report, stage::Stage};
 
 /// What is measured, in the order of the table.
-const GROUPS: [fn(&Stage, &Options, &mut Report); 2] = [evaluate::measure, streams::measure];
+const GROUPS: [fn(&Stage, &Options, &mut Report); 3] = [evaluate::measure, start::measure, streams::measure];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

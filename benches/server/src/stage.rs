@@ -91,7 +91,7 @@ pub(crate) fn upload(address: SocketAddr, secret: &str, archive: &[u8]) -> Targe
     request(address, secret, ("PUT", path), "multipart/form-data; boundary=b", &body)
 }
 
-fn request(
+pub(crate) fn request(
     address: SocketAddr,
     secret: &str,
     (method, path): (&str, &str),

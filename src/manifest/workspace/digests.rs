@@ -154,3 +154,81 @@ impl Lines {
         Self { text, starts }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::document::{Entry, Tree};
+
+    /// Enough for a dozen strides, and for some to be split and some to be emptied.
+    const PATHS: u16 = 900;
+
+    /// Neighbours in number are neighbours in byte order for the most part, so that a run of edits meets one stride.
+    fn path(number: u16) -> String {
+        match number {
+            0 => "namespace.toml".to_owned(),
+            1..700 => format!("flags/f{:03}{}.toml", number / 2, if number % 2 == 0 { "" } else { "-b" }),
+            _ => format!("segments/s{number}.toml"),
+        }
+    }
+
+    fn digests_of(tree: &Tree) -> Digests {
+        Digests::of(tree.iter().filter_map(|(path, entry)| match entry {
+            Entry::File(content) => Some((path, &content[..])),
+            _ => None,
+        }))
+    }
+
+    /// Changes: where, how many neighbours, the content or nothing.
+    fn change() -> impl Strategy<Value = Vec<(u16, Option<u8>)>> {
+        // From the first line on as well: a stride that goes with all its lines is followed by one whose state was made
+        // of them, and where another goes before, that one is digested again in any case.
+        let from = prop_oneof![1 => Just(0), 4 => 0..PATHS];
+        let run =
+            (from, prop_oneof![2 => 1u16..4, 1 => 60u16..300], prop::option::weighted(0.6, any::<u8>()));
+        prop::collection::vec(run, 1..4).prop_map(|runs| {
+            let numbers = |(from, many, content): (u16, u16, Option<u8>)| {
+                (from..(from + many).min(PATHS)).map(move |number| (number, content))
+            };
+            runs.into_iter().flat_map(numbers).collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn digests_that_change_are_those_of_the_whole_and_their_copies_stay(
+            there in prop::collection::btree_set(0..PATHS, 0..usize::from(PATHS)),
+            changes in prop::collection::vec(change(), 1..12),
+        ) {
+            let mut tree: Tree = there.into_iter().map(|number| (path(number), number.to_string())).collect();
+            let mut digests = digests_of(&tree);
+            prop_assert_eq!(digests.fingerprint(), Fingerprint::of(&tree));
+            for change in changes {
+                let (copy, before) = (digests.clone(), Fingerprint::of(&tree));
+                let change: Vec<(String, Option<Vec<u8>>)> = change
+                    .into_iter()
+                    .map(|(number, content)| (path(number), content.map(|byte| vec![byte])))
+                    .collect();
+                digests.apply(change.iter().map(|(path, content)| (path.as_str(), content.as_deref())));
+                for (path, content) in change {
+                    tree.remove(&path);
+                    if let Some(content) = content {
+                        tree.insert(path, Entry::File(content.into()));
+                    }
+                }
+                prop_assert_eq!(digests.fingerprint(), Fingerprint::of(&tree));
+                prop_assert_eq!(copy.fingerprint(), before);
+                let mut state = Sha256::new();
+                for stride in &digests.strides {
+                    prop_assert_eq!(stride.before.clone().finalize(), state.clone().finalize());
+                    prop_assert!((1..=2 * STRIDE).contains(&stride.lines.starts.len()) || digests.strides.len() == 1);
+                    state.update(&stride.lines.text);
+                }
+            }
+        }
+    }
+}

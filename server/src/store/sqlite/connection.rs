@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
+    io::ErrorKind as ErrorKindOfIo,
     path::Path,
     time::Duration,
 };
@@ -41,6 +42,8 @@ const BUSY: Duration = Duration::from_secs(10);
 
 /// Opens a connection.
 pub(super) fn open(path: &Path, access: Access) -> Result<Handle> {
+    // Going over to the write-ahead log fails at once where two do it at the same time, however long they may wait.
+    let _alone = (access == Access::Serve).then(|| alone(path)).transpose()?;
     let flags = match access {
         Access::Serve => {
             make(path)?;
@@ -82,15 +85,32 @@ fn settings(access: Access) -> &'static str {
     }
 }
 
+/// Waits until nobody else opens a database in this folder, here or in another process.
+fn alone(path: &Path) -> Result<Option<File>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where a folder cannot be opened like a file, as on Windows, whoever comes second at such a moment tries again.
+    let Ok(handle) = File::open(folder) else { return Ok(None) };
+    match handle.lock() {
+        Ok(()) => Ok(Some(handle)),
+        Err(error) if error.kind() == ErrorKindOfIo::Unsupported => Ok(None),
+        Err(error) => Err(Error::from_io("open the database", error).with("path", path.display())),
+    }
+}
+
 /// Makes the file where there is none: never, not for a moment, readable by others.
 fn make(path: &Path) -> Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let made = options.open(path);
-    made.map_err(|error| Error::from_io("make the database", error).with("path", path.display()))?;
-    restrict(path)
+    match options.open(path) {
+        // A file that is there is not even opened: closing it would give up the locks that other connections of this
+        // process have on it.
+        Err(error) if error.kind() != ErrorKindOfIo::AlreadyExists => {
+            Err(Error::from_io("make the database", error).with("path", path.display()))
+        }
+        _ => restrict(path),
+    }
 }
 
 /// Refuses files that are something else, which is told by a number in their head.
