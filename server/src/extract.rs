@@ -86,6 +86,15 @@ async fn collected<B: HttpBody<Data = Bytes> + Send>(body: B, limit: usize) -> R
     Ok(if more.is_empty() { whole } else { more.freeze() })
 }
 
+/// Parses a body. That it is text is checked once and not for each string in it.
+pub(crate) fn parsed<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> serde_json::Result<T> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text),
+        // It says where.
+        Err(_) => serde_json::from_slice(bytes),
+    }
+}
+
 /// Says what is wrong with a JSON body.
 #[must_use]
 pub fn unreadable(error: &serde_json::Error) -> Problem {

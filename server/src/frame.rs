@@ -113,6 +113,8 @@ fn of_router(response: &Response) -> Option<Problem> {
 
 /// The headers of every answer; those that a route has set stay.
 fn add_headers(headers: &mut HeaderMap, info: &RequestInfo) {
+    // Room at once, instead of moving house twice.
+    headers.reserve(8);
     for (name, value) in [
         (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

@@ -128,6 +128,39 @@ impl Program {
             .map_err(|failure| self.error(failure, flag, environment))
     }
 
+    /// Evaluates all flags for one context, in byte order of their keys: cheaper than asking for each, because
+    /// environment and attributes are looked up once.
+    ///
+    /// Each has what [`evaluate`](Self::evaluate) returns for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::{EvalContext, EvalOptions, eval::Program, manifest::{Manifest, model::{Flag, FlagType, Variant}}};
+    ///
+    /// let mut manifest = Manifest::new("site");
+    /// let on = Variant { key: "on".into(), value: true.into() };
+    /// manifest.flags.insert("banner".into(), Flag::new("banner", FlagType::Boolean, vec![on]).unwrap());
+    /// let program = Program::compile(&manifest);
+    /// let context = EvalContext::new();
+    /// let options = EvalOptions::new();
+    /// let all: Vec<_> = program.evaluate_all("production", &context, &options).collect();
+    /// assert_eq!(all, [("banner", program.evaluate("banner", "production", &context, &options))]);
+    /// ```
+    pub fn evaluate_all<'p>(
+        &'p self,
+        environment: &'p str,
+        context: &'p EvalContext,
+        options: &'p EvalOptions,
+    ) -> impl ExactSizeIterator<Item = (&'p str, Result<Evaluation<'p>, EvalError>)> {
+        let place = self.environment_named(environment).ok_or(Failure::UnknownEnvironment);
+        let context = self.look_up(context);
+        self.in_order().map(move |flag| {
+            let hit = place.and_then(|place| self.resolve(flag, place, &context, options));
+            let evaluated = hit.map(Hit::evaluation);
+            (&*flag.key, evaluated.map_err(|failure| self.error(failure, &flag.key, environment)))
+        })
+    }
+
     pub(crate) fn find(&self, flag: &str, environment: &str) -> Result<(&CompiledFlag, EnvId), Failure<'_>> {
         let flag = self.flag(hash_key(flag), flag).ok_or(Failure::UnknownFlag)?;
         let environment = self.environment_named(environment).ok_or(Failure::UnknownEnvironment)?;

@@ -48,8 +48,6 @@ pub(super) struct Frontend {
 
 /// Longest wait for a TLS handshake, for the first request, and for the head of each later one.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A head has a dozen headers, of which a token is the longest.
-const MAX_HEADERS: usize = 64;
 /// The smallest that hyper takes; an idle connection holds two of them at most.
 const MAX_BUFFER: usize = 16 * 1_024;
 /// Requests at once on one HTTP/2 connection: a client's event streams are limited to 16 besides.
@@ -61,9 +59,11 @@ const CONNECTION_WINDOW: u32 = 256 * 1_024;
 impl Frontend {
     pub(super) fn new(app: App, router: Router, tls: Option<Arc<Tls>>) -> Self {
         let mut http = Builder::new(TokioExecutor::new());
+        // At most 100 headers, which is what hyper takes anyway; saying so would cost each request an allocation.
         http.http1()
             .header_read_timeout(PATIENCE)
-            .max_headers(MAX_HEADERS)
+            // Head and body leave in one piece: most answers are small, and gathering them costs the system more.
+            .writev(false)
             .max_buf_size(MAX_BUFFER)
             .half_close(false);
         http.http2()
@@ -105,13 +105,13 @@ impl Frontend {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let service = Requests {
+        let answering = Arc::new(Answering {
             app: self.app.clone(),
             router: self.router.clone(),
             peer: Peer(peer),
-            any: Arc::default(),
-        };
-        let any = Arc::clone(&service.any);
+            any: AtomicBool::new(false),
+        });
+        let service = Requests(Arc::clone(&answering));
         let mut http = self.http.clone();
         http.http1().timer(Patience::default());
         let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
@@ -127,7 +127,7 @@ impl Frontend {
                 return Poll::Ready(Some(ended));
             }
             // Not waited for any longer than it means something: each look at the alarm is work.
-            silent.take_if(|_| any.load(Ordering::Relaxed));
+            silent.take_if(|_| answering.any.load(Ordering::Relaxed));
             if silent.as_mut().is_some_and(|silent| silent.as_mut().poll(cx).is_ready()) {
                 return Poll::Ready(None);
             }
@@ -144,14 +144,18 @@ impl Frontend {
     }
 }
 
-/// Answers the requests of a connection.
+/// Answers the requests of a connection; clones share everything, so that a request counts up nothing that other
+/// connections count as well.
 #[derive(Clone, Debug)]
-struct Requests {
+struct Requests(Arc<Answering>);
+
+#[derive(Debug)]
+struct Answering {
     app: App,
     router: Router,
     peer: Peer,
     /// Whether there was any request.
-    any: Arc<AtomicBool>,
+    any: AtomicBool,
 }
 
 impl Service<Request<Incoming>> for Requests {
@@ -160,15 +164,15 @@ impl Service<Request<Incoming>> for Requests {
     type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.any.store(true, Ordering::Relaxed);
-        let Self { app, router, peer, .. } = self.clone();
+        self.0.any.store(true, Ordering::Relaxed);
+        let Self(answering) = self.clone();
         Box::pin(async move {
             let uri = request.uri().clone();
             if let Some(hot) = Hot::of(request.method(), &uri) {
-                return Ok(hot.answer(&app, request, peer.0.ip()).await);
+                return Ok(hot.answer(&answering.app, request, answering.peer.0.ip()).await);
             }
-            request.extensions_mut().insert(peer);
-            TowerToHyperService::new(router).call(request).await
+            request.extensions_mut().insert(answering.peer);
+            TowerToHyperService::new(answering.router.clone()).call(request).await
         })
     }
 }

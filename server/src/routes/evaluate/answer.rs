@@ -21,13 +21,31 @@ pub(crate) struct Question<'a> {
     pub(crate) options: EvalOptions,
 }
 
-/// Evaluates the flags and writes the answer.
-pub(crate) fn write<'k>(
+impl<'a> Question<'a> {
+    /// Evaluates the flags of these keys.
+    pub(crate) fn some(
+        &'a self,
+        keys: &'a [&'a str],
+    ) -> impl ExactSizeIterator<Item = (&'a str, Result<Evaluation<'a>, EvalError>)> {
+        let program = &self.head.program;
+        keys.iter().map(|key| (*key, program.evaluate(key, self.environment, self.context, &self.options)))
+    }
+
+    /// Evaluates all flags.
+    pub(crate) fn all(
+        &'a self,
+    ) -> impl ExactSizeIterator<Item = (&'a str, Result<Evaluation<'a>, EvalError>)> {
+        self.head.program.evaluate_all(self.environment, self.context, &self.options)
+    }
+}
+
+/// Writes the answer while the flags are evaluated.
+pub(crate) fn write<'a>(
     question: &Question<'_>,
-    keys: impl ExactSizeIterator<Item = &'k str>,
+    evaluations: impl ExactSizeIterator<Item = (&'a str, Result<Evaluation<'a>, EvalError>)>,
     request_id: &str,
 ) -> Vec<u8> {
-    let mut out = Vec::with_capacity(FRAME + keys.len() * EACH);
+    let mut out = Vec::with_capacity(FRAME + evaluations.len() * EACH);
     let version = question.head.record.version;
     out.extend_from_slice(b"{\"namespace\":");
     json(&mut out, question.namespace);
@@ -39,12 +57,16 @@ pub(crate) fn write<'k>(
     // Results and errors stand apart, so errors wait; there are hardly ever any.
     let mut errors = Vec::new();
     let mut first = true;
-    for key in keys {
-        match question.head.program.evaluate(key, question.environment, question.context, &question.options) {
+    let mut end = b",\"flag_version\":".to_vec();
+    json(&mut end, &version);
+    end.push(b'}');
+    for (key, evaluated) in evaluations {
+        match evaluated {
             Ok(evaluation) => {
                 comma(&mut out, &mut first);
                 json(&mut out, key);
-                result(&mut out, &evaluation, version);
+                result(&mut out, &evaluation);
+                out.extend_from_slice(&end);
             }
             Err(error) => errors.push((key, error)),
         }
@@ -62,7 +84,7 @@ pub(crate) fn write<'k>(
     out
 }
 
-fn result(out: &mut Vec<u8>, evaluation: &Evaluation<'_>, version: u64) {
+fn result(out: &mut Vec<u8>, evaluation: &Evaluation<'_>) {
     out.extend_from_slice(b":{\"value\":");
     value(out, evaluation.value);
     out.extend_from_slice(b",\"variant_key\":");
@@ -76,9 +98,6 @@ fn result(out: &mut Vec<u8>, evaluation: &Evaluation<'_>, version: u64) {
         }
         _ => out.extend_from_slice(b"\"default\""),
     }
-    out.extend_from_slice(b",\"flag_version\":");
-    json(out, &version);
-    out.push(b'}');
 }
 
 fn failure(out: &mut Vec<u8>, error: &EvalError) {

@@ -169,7 +169,7 @@ async fn answer<B: HttpBody<Data = Bytes> + Send>(
     let (parts, body) = request.into_parts();
     let asked = Asked::authenticate(&parts.headers, info, app, tenant, namespace).await?;
     let bytes = extract::json_body_within(&parts.headers, body, BODY).await?;
-    let body: Body<'_> = serde_json::from_slice(&bytes).map_err(|error| extract::unreadable(&error))?;
+    let body: Body<'_> = extract::parsed(&bytes).map_err(|error| extract::unreadable(&error))?;
     let environment = asked.environment(body.environment.as_ref().map(|Text(name)| &**name))?;
     let head = admit(app, &asked, environment).await?;
     let question = Question {
@@ -189,7 +189,7 @@ async fn answer<B: HttpBody<Data = Bytes> + Send>(
         (Scope::Named, Some(flags)) => {
             let keys = distinct(flags);
             app.metrics().evaluations.add(keys.len() as u64);
-            answer::write(&question, keys.into_iter(), info.id())
+            answer::write(&question, question.some(&keys), info.id())
         }
         (Scope::Named, None) => {
             return Err(Problem::bad_request("`flags` is missing; `evaluate/all` evaluates all"));
@@ -198,9 +198,8 @@ async fn answer<B: HttpBody<Data = Bytes> + Send>(
             return Err(Problem::bad_request("`flags` has no place here; `evaluate` evaluates some"));
         }
         (Scope::All, None) => {
-            let keys: Vec<&str> = head.program.flags().map(|(key, _)| key).collect();
-            app.metrics().evaluations.add(keys.len() as u64);
-            answer::write(&question, keys.into_iter(), info.id())
+            app.metrics().evaluations.add(head.program.len() as u64);
+            answer::write(&question, question.all(), info.id())
         }
     };
     Ok((out, asked.is_client()))
@@ -209,9 +208,9 @@ async fn answer<B: HttpBody<Data = Bytes> + Send>(
 /// Leaves out keys that were named before: the answer has each once.
 fn distinct<'b>(flags: &'b [Text<'_>]) -> Vec<&'b str> {
     let mut keys: Vec<&str> = flags.iter().map(|Text(key)| &**key).collect();
-    let mut seen = std::collections::HashSet::with_capacity(keys.len());
     // Few are told apart faster without a hash; most requests name few.
-    if keys.len() > 8 {
+    if keys.len() > 16 {
+        let mut seen = std::collections::HashSet::with_capacity(keys.len());
         keys.retain(|key| seen.insert(*key));
     } else {
         for at in (1..keys.len()).rev() {

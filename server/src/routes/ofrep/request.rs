@@ -116,7 +116,7 @@ pub(super) async fn context<B: HttpBody<Data = Bytes> + Send>(
         StatusCode::BAD_REQUEST => Failure::new(Code::ParseError, problem.message()),
         _ => Failure::Refused(problem),
     })?;
-    let body: Body = serde_json::from_slice(&bytes).map_err(|error| {
+    let body: Body = extract::parsed(&bytes).map_err(|error| {
         let code = if error.is_data() { Code::InvalidContext } else { Code::ParseError };
         Failure::new(code, extract::unreadable(&error).message())
     })?;
