@@ -61,17 +61,20 @@ async fn lint_failure_after_an_apply_fetches_a_snapshot() {
     following.proxy.alter(r#"variant = \"used\""#, r#"variant = \"lost\""#);
     following.proxy.alter(&EventFile::new(text).sha256, &EventFile::new(broken_text).sha256);
     following.proxy.alter(Fingerprint::of(&sound).as_str(), Fingerprint::of(&broken).as_str());
-    // Its first attempt fails, so that there is time to see what is said.
-    following.proxy.fail("/closure", Fault::Reset);
 
     following.uploads(2).await;
-    following.until("the refusal", |f| !f.error().is_empty()).await;
-    assert_eq!(following.limit(), 1);
-    following.clock.advance(Duration::from_secs(2));
 
-    following.until("state 2", |f| f.limit() == 2).await;
+    // What is fetched instead is not what the event promised, as it was tampered with: nothing of it is served.
+    following.until("the closure of version 2", |f| f.closures() == (2, false)).await;
+    following.until("the refusal", |f| !f.error().is_empty()).await;
+    assert_eq!((following.limit(), following.client.flag_version()), (1, 1));
+    following.uploads(3).await;
+    following.until("the event of version 3", |f| f.stream().last_event_id.as_deref() == Some("3")).await;
+    let pause = Duration::from_secs(1);
+    following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + pause))).await;
+    following.clock.advance(pause);
+    following.until("state 3", |f| f.limit() == 3).await;
     assert_eq!(following.error(), "");
-    following.publishes(3).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
