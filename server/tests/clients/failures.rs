@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use leverframe::{EvalContext, traits::Clock};
+use leverframe::{
+    EvalContext,
+    document::{Entry, Tree},
+    flags::events::EventFile,
+    manifest::Fingerprint,
+    traits::Clock,
+};
 
 use crate::{
     following::{Following, files, upload},
@@ -41,6 +47,61 @@ async fn post_apply_closure_hash_mismatch_fetches_a_snapshot() {
     assert_eq!(following.closures(), (2, false));
     assert_eq!(following.client.int_flag_sync("tilim", &EvalContext::new(), -1), -1);
     assert_eq!(following.client.flag_version(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lint_failure_after_an_apply_fetches_a_snapshot() {
+    let following = Following::start().await;
+    let sound = files("payments", 2);
+    let text = text_of(&sound, "flags/limit.toml");
+    let broken_text = text.replace("variant = \"used\"", "variant = \"lost\"");
+    let mut broken = sound.clone();
+    broken.insert("flags/limit.toml", Entry::File(broken_text.clone().into()));
+    // Every digest is right: nothing but lint can tell.
+    following.proxy.alter(r#"variant = \"used\""#, r#"variant = \"lost\""#);
+    following.proxy.alter(&EventFile::new(text).sha256, &EventFile::new(broken_text).sha256);
+    following.proxy.alter(Fingerprint::of(&sound).as_str(), Fingerprint::of(&broken).as_str());
+
+    following.uploads(2).await;
+
+    // What is fetched instead is not what the event promised, as it was tampered with: nothing of it is served.
+    following.until("the closure of version 2", |f| f.closures() == (2, false)).await;
+    following.until("the refusal", |f| !f.error().is_empty()).await;
+    assert_eq!((following.limit(), following.client.flag_version()), (1, 1));
+    following.uploads(3).await;
+    following.until("the event of version 3", |f| f.stream().last_event_id.as_deref() == Some("3")).await;
+    let pause = Duration::from_secs(1);
+    following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + pause))).await;
+    following.clock.advance(pause);
+    following.until("state 3", |f| f.limit() == 3).await;
+    assert_eq!(following.error(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resync_fetches_its_snapshot_and_goes_on() {
+    const CHANGES: i64 = 130;
+    let following = Following::start().await;
+    assert_eq!(following.closures(), (1, true));
+    following.proxy.hold(true);
+    for number in 2..=CHANGES {
+        let mut tree = files("payments", number);
+        // So much that the queue overflows, and little enough that each change is sent by itself.
+        let text = format!("{}# {}\n", text_of(&tree, "flags/limit.toml"), "x".repeat(50_000));
+        tree.insert("flags/limit.toml", Entry::File(text.into()));
+        upload(&following.server, "payments", &tree).await;
+    }
+
+    following.proxy.hold(false);
+
+    following.until("the last state", |f| f.limit() == CHANGES).await;
+    let (fetched, signed) = following.closures();
+    assert!(fetched > 1 && signed, "{fetched} closures");
+    assert_eq!(following.proxy.asked("/events").len(), 1, "the stream went on");
+    following.publishes(CHANGES + 1).await;
+}
+
+fn text_of(tree: &Tree, path: &str) -> String {
+    String::from_utf8(tree.file(path).unwrap().to_vec()).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::watch,
     task::JoinHandle,
 };
@@ -40,6 +40,8 @@ struct Shared {
     alterations: Mutex<Vec<(Vec<u8>, Vec<u8>)>>,
     asked: Mutex<Vec<String>>,
     is_down: AtomicBool,
+    /// Whether answers wait.
+    held: watch::Sender<bool>,
     /// Counts the times that all connections were broken.
     broken: watch::Sender<u32>,
 }
@@ -54,6 +56,7 @@ impl Proxy {
             alterations: Mutex::default(),
             asked: Mutex::default(),
             is_down: AtomicBool::new(false),
+            held: watch::channel(false).0,
             broken: watch::channel(0).0,
         });
         let accepting = tokio::spawn({
@@ -96,6 +99,11 @@ impl Proxy {
     pub(crate) fn set_down(&self, down: bool) {
         self.shared.is_down.store(down, Ordering::SeqCst);
         self.cut();
+    }
+
+    /// Takes nothing more of what the server says, or takes it again.
+    pub(crate) fn hold(&self, held: bool) {
+        self.shared.held.send_replace(held);
     }
 
     /// The heads of the requests so far whose first line holds `what`.
@@ -162,10 +170,16 @@ async fn exchange(client: &mut TcpStream, shared: &Shared) -> std::io::Result<()
         None => {}
     }
     let server = *shared.server.lock().unwrap();
-    let mut server = TcpStream::connect(server).await?;
+    // Little is under way when a reader stops reading.
+    let socket = TcpSocket::new_v4()?;
+    socket.set_recv_buffer_size(4_096)?;
+    let mut server = socket.connect(server).await?;
+    let mut held = shared.held.subscribe();
     server.write_all(head.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes()).await?;
     let mut buffer = vec![0; 65_536];
     loop {
+        // The sender lives as long as what is shared.
+        let _ = held.wait_for(|held| !held).await;
         let mut more = [0];
         tokio::select! {
             read = server.read(&mut buffer) => match read? {

@@ -169,7 +169,9 @@ mod tests {
     fn path(number: u16) -> String {
         match number {
             0 => "namespace.toml".to_owned(),
-            1..700 => format!("flags/f{:03}{}.toml", number / 2, if number % 2 == 0 { "" } else { "-b" }),
+            1..700 => {
+                format!("flags/f{:03}{}.toml", number / 2, if number.is_multiple_of(2) { "" } else { "-b" })
+            }
             _ => format!("segments/s{number}.toml"),
         }
     }

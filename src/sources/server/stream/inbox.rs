@@ -96,6 +96,14 @@ impl Inbox {
     /// Takes the oldest out, with what `put_back` needs.
     pub(super) fn take(&mut self) -> Option<(Told, u64)> {
         self.asks_for_poll = false;
+        // What could not be fetched is not tried again where something newer was told since, which has it all.
+        if self.failures > 0
+            && self.queue.len() > 1
+            && self.has_to_fetch()
+            && let Some(newest) = self.take_newest()
+        {
+            return Some((newest.whole(), self.generation));
+        }
         self.queue.pop_front().map(|told| (told, self.generation))
     }
 
@@ -196,5 +204,20 @@ mod tests {
         inbox.push(fetch(2));
         inbox.put_back(told, generation, now);
         assert_eq!(versions(&mut inbox), [2]);
+    }
+
+    #[test]
+    fn what_could_not_be_fetched_gives_way_to_what_was_told_since() {
+        let mut inbox = Inbox::default();
+        inbox.push(fetch(1));
+        let (told, generation) = inbox.take().unwrap();
+        inbox.push(inline(2));
+        inbox.push(inline(3));
+        inbox.put_back(told, generation, Tick::ORIGIN);
+
+        let (told, _) = inbox.take().unwrap();
+
+        assert!(matches!(told, Told::Fetch { version: 3, url: None, .. }));
+        assert!(!inbox.has_any());
     }
 }
