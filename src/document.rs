@@ -129,6 +129,9 @@ pub enum Content {
 
 /// A change from one state to the next, path by path.
 ///
+/// A source has checked the content against what its place promised of each file; what the place promised of the
+/// whole is checked by whoever applies the change, because only there the whole is.
+///
 /// # Examples
 /// ```
 /// use leverframe::document::{Delta, Revision};
@@ -142,13 +145,14 @@ pub struct Delta {
     revision: Revision,
     changed: BTreeMap<String, Bytes>,
     removed: Vec<String>,
+    digest: Option<String>,
 }
 
 impl Delta {
     /// Makes an empty change from `base` to `revision`.
     #[must_use]
     pub fn new(base: Revision, revision: Revision) -> Self {
-        Self { base, revision, changed: BTreeMap::new(), removed: Vec::new() }
+        Self { base, revision, changed: BTreeMap::new(), removed: Vec::new(), digest: None }
     }
 
     /// Adds a file that is new or has new content.
@@ -163,6 +167,20 @@ impl Delta {
     pub fn removing(mut self, path: impl Into<String>) -> Self {
         self.removed.push(path.into());
         self
+    }
+
+    /// Sets the digest that the files have once the change is applied, as the product spells it: of flags, the
+    /// fingerprint. A change whose outcome has another digest is refused.
+    #[must_use]
+    pub fn promising(mut self, digest: impl Into<String>) -> Self {
+        self.digest = Some(digest.into());
+        self
+    }
+
+    /// Returns the digest that the files are to have once the change is applied.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.digest.as_deref()
     }
 
     /// Returns the state this change starts from.

@@ -1,7 +1,13 @@
 //! Texts for bytes, and bytes for texts.
 
 /// Writes bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::encoding::hex(&[0, 0xaf]), "00af");
+/// ```
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [b >> 4, b & 0xf]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
@@ -39,8 +45,30 @@ pub(crate) fn from_base64(text: &str) -> Option<Vec<u8>> {
     (base64(&bytes) == text).then_some(bytes)
 }
 
+/// Encodes everything but the unreserved characters of RFC 3986 as `%XX`.
+#[cfg(any(test, feature = "async-tokio"))]
+pub(crate) fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
 /// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+///
+/// # Examples
+/// ```
+/// use leverframe::encoding::percent_decoded;
+/// assert_eq!(percent_decoded("a%20b").as_deref(), Some("a b"));
+/// assert_eq!(percent_decoded("a%2"), None);
+/// ```
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -85,6 +113,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn percent_encoding_comes_back(text in "[^\\x00]{0,20}") {
+            prop_assert_eq!(percent_decoded(&percent_encoded(&text)), Some(text));
+        }
+
         #[test]
         fn base64_comes_back(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             prop_assert_eq!(from_base64(&base64(&bytes)), Some(bytes));

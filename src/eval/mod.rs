@@ -4,12 +4,15 @@
 //! [`Program::evaluate`] walks them. Nothing here knows a trait, does I/O or reads a clock.
 
 mod bucket;
+mod compile;
 mod context;
 mod explain;
 mod fixtures;
+mod index;
 #[cfg(feature = "async-tokio")]
 mod keyed;
 mod nearest;
+mod pages;
 mod predicate;
 mod program;
 mod resolve;
@@ -29,12 +32,10 @@ pub use self::{
     semver::Semver,
     space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
 };
-#[cfg(feature = "async-tokio")]
 pub(crate) use self::{
-    context::hash_key,
-    program::{Key, PlanId},
-};
-pub(crate) use self::{
-    program::{EnvId, FlagId},
+    compile::Edits,
+    program::{CompiledFlag, EnvId},
     resolve::{Attributes, Failure, Hit},
 };
+#[cfg(feature = "async-tokio")]
+pub(crate) use self::{context::hash_key, keyed::PlanId, program::Key};

@@ -143,6 +143,7 @@ pub struct LoadOptions {
     keep: Option<Keep>,
     baseline: Option<Bytes>,
     stale: Option<(StalePolicy, Duration)>,
+    takes_changes: bool,
     #[cfg(feature = "signed")]
     trust: Option<Trust>,
 }
@@ -215,6 +216,13 @@ impl LoadOptions {
         self
     }
 
+    /// Applies the changes that a source brings instead of loading the whole for each: less work a change, more memory
+    /// a flag, since the files stay with what is served. Sources that bring no changes make no use of it.
+    pub fn with_changes_applied(mut self) -> Self {
+        self.takes_changes = true;
+        self
+    }
+
     /// Serves only what these keys have signed, wherever it comes from.
     #[cfg(feature = "signed")]
     pub fn with_trust(mut self, trust: Trust) -> Self {
@@ -227,7 +235,10 @@ impl LoadOptions {
     }
 
     pub(super) fn product(&self) -> FlagProduct {
-        let product = FlagProduct::new(self.slug.clone());
+        let mut product = FlagProduct::new(self.slug.clone());
+        if self.takes_changes {
+            product = product.taking_changes();
+        }
         #[cfg(feature = "signed")]
         if let Some(trust) = &self.trust {
             return product.trusting(trust.clone(), self.clock());
@@ -257,31 +268,49 @@ impl LoadOptions {
     /// `Fetch` for a scheme that no source serves and for settings that a backend refuses; `Io` for a malformed
     /// `file` URI.
     pub fn source_of(&self, uri: &str) -> Result<Arc<dyn Source>, LoadError> {
-        let mut wiring = Wiring::of_process(self.clock()).map_err(LoadError::Fetch)?;
-        if let Some(registry) = &self.registry {
-            wiring = wiring.with_registry(registry.clone());
-        }
-        wiring = match (&self.transport, self.http_backend) {
-            (Some(transport), _) => wiring.with_transport(Arc::clone(transport)),
-            (None, Some(backend)) => wiring.with_backend(backend).map_err(LoadError::Fetch)?,
-            (None, None) => wiring,
-        };
+        let wiring = self.wiring().map_err(LoadError::Fetch)?;
         wiring.source("", uri, self.auth.clone()).map_err(|error| match error.kind() {
             ErrorKind::Invalid if uri.starts_with("file://") => LoadError::Io(error),
             _ => LoadError::Fetch(error),
         })
     }
 
+    /// Returns true if only what somebody has signed is served.
+    pub(super) fn asks_for_signature(&self) -> bool {
+        #[cfg(feature = "signed")]
+        return self.trust.is_some();
+        #[cfg(not(feature = "signed"))]
+        false
+    }
+
+    /// Puts together what sources are made of, as these options and the process's environment say.
+    pub(super) fn wiring(&self) -> Result<Wiring, Error> {
+        let mut wiring = Wiring::of_process(self.clock())?;
+        if let Some(registry) = &self.registry {
+            wiring = wiring.with_registry(registry.clone());
+        }
+        match (&self.transport, self.http_backend) {
+            (Some(transport), _) => Ok(wiring.with_transport(Arc::clone(transport))),
+            (None, Some(backend)) => wiring.with_backend(backend),
+            (None, None) => Ok(wiring),
+        }
+    }
+
     /// Settles where the archive is kept, now that the source is known.
     pub(crate) fn keeping_archive_of(mut self, source: &dyn Source, uri: &str) -> Self {
-        if let (None, Some(path)) = (&self.keep, &self.cache_path)
-            && !matches!(source.name(), "file" | "git")
-        {
+        if !matches!(source.name(), "file" | "git") {
             let name =
                 uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
-            self.keep = Some(Keep::in_file(path).named(name));
+            self.keep_archive_named(name);
         }
         self
+    }
+
+    /// Keeps archives under the cache path, unless they are kept elsewhere.
+    pub(super) fn keep_archive_named(&mut self, name: &str) {
+        if let (None, Some(path)) = (&self.keep, &self.cache_path) {
+            self.keep = Some(Keep::in_file(path).named(name));
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use bytes::Bytes;
 
 use crate::{
     Error, ErrorKind, Retry,
-    document::{Content, Document},
-    eval::Program,
+    document::{Content, Delta, Document, Revision},
+    eval::{Edits, Program},
     flags::LoadError,
     live::Product,
     manifest::{
-        Fingerprint, LintOptions, Manifest,
+        Fingerprint, LintOptions, Manifest, Touched, Workspace,
         archive::{self, slug_of_file},
         lint_tree,
         model::Environment,
@@ -47,9 +47,18 @@ pub struct FlagSnapshot {
     /// Whether the files came in an archive with one top-level directory around them: such archives are made anew
     /// for each request by what serves them, so their validators say little.
     pub(crate) wrapped: bool,
+    /// What the next change is applied to, where changes are expected.
+    workspace: Option<Box<Named>>,
     /// The signature's place in the succession of signed states; `None` where no signature is asked for.
     #[cfg(feature = "signed")]
     pub counter: Option<u64>,
+}
+
+/// The files of a snapshot, under the name that their place suggested.
+#[derive(Debug)]
+struct Named {
+    name: Option<String>,
+    workspace: Workspace,
 }
 
 /// What a namespace says of itself.
@@ -96,6 +105,8 @@ impl From<Manifest> for NamespaceMeta {
 pub(crate) struct FlagProduct {
     /// The slug where the files declare none and the caller knows better than the location.
     slug: Option<String>,
+    /// Whether snapshots keep what applying a change to them needs.
+    takes_changes: bool,
     #[cfg(feature = "signed")]
     verifier: Option<Verifier>,
 }
@@ -104,9 +115,16 @@ impl FlagProduct {
     pub(crate) fn new(slug: Option<String>) -> Self {
         Self {
             slug,
+            takes_changes: false,
             #[cfg(feature = "signed")]
             verifier: None,
         }
+    }
+
+    /// Keeps with each snapshot what applying a change to it needs, for sources that bring changes.
+    pub(crate) fn taking_changes(mut self) -> Self {
+        self.takes_changes = true;
+        self
     }
 
     /// Refuses documents that these keys do not vouch for.
@@ -200,8 +218,25 @@ impl Product for FlagProduct {
             && self.mark(served) == self.mark(new)
     }
 
+    fn apply(&self, delta: &Delta, served: &FlagSnapshot) -> Option<Result<FlagSnapshot, LoadError>> {
+        // A signature vouches for a whole, and comes with one.
+        #[cfg(feature = "signed")]
+        if self.verifier.is_some() {
+            return None;
+        }
+        let named = served.workspace.as_ref()?;
+        Some(apply(delta, served, named))
+    }
+
+    fn document_of(&self, snapshot: &FlagSnapshot, revision: &Revision) -> Option<Document> {
+        let named = snapshot.workspace.as_ref()?;
+        let document = Document::new(revision.clone(), Content::Tree(named.workspace.tree()));
+        Some(named.name.iter().fold(document, |document, name| document.named(name)))
+    }
+
     fn build(&self, document: Document, previous: Option<&FlagSnapshot>) -> Result<FlagSnapshot, LoadError> {
         let name = document.name().map(str::to_owned);
+        let kept_name = name.clone();
         #[cfg(feature = "signed")]
         let detached = document.signature().cloned();
         let mut options = LintOptions::new();
@@ -227,8 +262,14 @@ impl Product for FlagProduct {
             None => None,
         };
         options = self.slug.iter().fold(options, LintOptions::with_slug);
-        let linted = lint_tree(&tree, &options);
-        let Some(manifest) = linted.manifest else { return Err(LoadError::Lint(linted.report)) };
+        let (manifest, workspace) = if self.takes_changes {
+            let workspace = Workspace::new(tree, &options).map_err(LoadError::Lint)?;
+            (workspace.manifest(), Some(Box::new(Named { name: kept_name, workspace })))
+        } else {
+            let linted = lint_tree(&tree, &options);
+            let Some(manifest) = linted.manifest else { return Err(LoadError::Lint(linted.report)) };
+            (manifest, None)
+        };
         if let Some(previous) = previous
             && previous.meta.slug != manifest.slug
         {
@@ -254,8 +295,51 @@ impl Product for FlagProduct {
             fingerprint,
             meta: manifest.into(),
             wrapped,
+            workspace,
             #[cfg(feature = "signed")]
             counter: verified.map(|verified| verified.counter),
         })
     }
+}
+
+fn apply(delta: &Delta, served: &FlagSnapshot, named: &Named) -> Result<FlagSnapshot, LoadError> {
+    let (workspace, touched) = named.workspace.applied(delta).map_err(LoadError::Lint)?;
+    if let Some(promised) = delta.digest()
+        && promised != workspace.fingerprint().as_str()
+    {
+        let error = Error::new(ErrorKind::Corrupt, "apply a change")
+            .with("promised", promised)
+            .with("found", workspace.fingerprint())
+            .hint("the whole is loaded instead; if this happens often, compare the versions of server and client");
+        return Err(LoadError::Fetch(error));
+    }
+    let manifest = workspace.head();
+    if manifest.slug != served.meta.slug {
+        return Err(LoadError::SlugMismatch { expected: served.meta.slug.clone(), found: manifest.slug });
+    }
+    Ok(FlagSnapshot {
+        program: program(&served.program, &workspace, &touched),
+        fingerprint: workspace.fingerprint().clone(),
+        meta: manifest.into(),
+        wrapped: served.wrapped,
+        workspace: Some(Box::new(Named { name: named.name.clone(), workspace })),
+        #[cfg(feature = "signed")]
+        counter: None,
+    })
+}
+
+/// Compiles what a change touched, or the whole where that is not enough.
+fn program(served: &Program, workspace: &Workspace, touched: &Touched) -> Program {
+    let edited = match touched {
+        Touched::Parts { flags, segments, attributes } => {
+            let edits = Edits {
+                flags: flags.iter().map(|key| (&**key, workspace.flag(key))).collect(),
+                segments: segments.iter().map(|key| (&**key, workspace.segment(key))).collect(),
+                attributes: attributes.iter().map(|name| &**name).collect(),
+            };
+            served.edited(workspace, &edits)
+        }
+        Touched::Whole => None,
+    };
+    edited.unwrap_or_else(|| Program::compile(&workspace.manifest()))
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     Error, ErrorKind,
     backoff::Backoff,
-    document::{Document, Revision},
+    document::{Delta, Document, Revision},
     error::chain,
     traits::{Clock, Load, Source, Tick},
 };
@@ -254,6 +254,7 @@ impl<P: Product> Feed<P> {
             failures: state.failures,
             bytes: state.bytes,
             quarantined: state.quarantined.clone(),
+            stream: None,
         }
     }
 
@@ -340,8 +341,10 @@ impl<P: Product> Feed<P> {
         let document = match source.load(since).await.map_err(not_loaded)? {
             Load::Unchanged => return Ok(Brought::Nothing),
             Load::Snapshot(document) => document,
-            // The feed keeps snapshots, not documents, so a change is the word that there is a new whole state.
-            Load::Delta(_) => whole(source).await.map_err(not_loaded)?,
+            Load::Delta(delta) => match self.apply(&delta) {
+                Some(news) => return Ok(Brought::News(news)),
+                None => whole(source).await.map_err(not_loaded)?,
+            },
         };
         let served = self.load_full();
         let now = self.inner.clock.wall();
@@ -349,6 +352,19 @@ impl<P: Product> Feed<P> {
         // A source that cannot be asked for changes brings the same state at every poll.
         let same = polling && product.is_same(&served.snapshot, &news.snapshot);
         Ok(if same { Brought::Same(news.revision) } else { Brought::News(news) })
+    }
+
+    /// Applies a change to what is served; `None` where that cannot be done, so that the whole is needed.
+    fn apply(&self, delta: &Delta) -> Option<News<P::Snapshot>> {
+        let served = {
+            let state = self.state();
+            // The name asked about may be that of a document that was refused, or of a state replaced meanwhile.
+            if state.revision.as_ref() != Some(delta.base()) {
+                return None;
+            }
+            self.load_full()
+        };
+        self.inner.ladder.apply(&self.inner.product, delta, &served.snapshot, self.inner.clock.wall())
     }
 
     /// Takes the outcome over, and says what is to be kept.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     Error, ErrorKind, Result,
-    document::{Content, Document},
+    document::{Content, Delta, Document, Revision},
     traits::Source,
 };
 
@@ -30,6 +30,19 @@ pub trait Product: fmt::Debug + Send + Sync + 'static {
         document: Document,
         previous: Option<&Self::Snapshot>,
     ) -> Result<Self::Snapshot, Self::Error>;
+
+    /// Makes the next snapshot from the one being served and a change to its document; `None` where this product, or
+    /// this snapshot, cannot. The feed then loads the whole, as it does when the change is refused.
+    fn apply(&self, delta: &Delta, served: &Self::Snapshot) -> Option<Result<Self::Snapshot, Self::Error>> {
+        let _ = (delta, served);
+        None
+    }
+
+    /// Gives the document of a snapshot that `apply` made, to be kept.
+    fn document_of(&self, snapshot: &Self::Snapshot, revision: &Revision) -> Option<Document> {
+        let _ = (snapshot, revision);
+        None
+    }
 
     /// Classifies an error, for figures.
     fn kind(error: &Self::Error) -> ErrorKind;
