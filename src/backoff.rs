@@ -8,8 +8,20 @@ use std::{
 };
 
 /// Pauses that double up to a ceiling, each shortened by up to a half at random.
+///
+/// # Examples
+/// ```
+/// use leverframe::Backoff;
+/// use std::time::Duration;
+/// let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
+/// assert_eq!(backoff.pause(), None);
+/// backoff.fail();
+/// assert!(backoff.pause().is_some_and(|pause| pause <= Duration::from_secs(1)));
+/// backoff.reset();
+/// assert_eq!(backoff.pause(), None);
+/// ```
 #[derive(Debug)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     first: Duration,
     ceiling: Duration,
     failures: u32,
@@ -21,17 +33,41 @@ pub(crate) struct Backoff {
 
 impl Backoff {
     /// Starts without failures.
-    pub(crate) fn new(first: Duration, ceiling: Duration) -> Self {
+    ///
+    /// # Examples
+    /// ```
+    /// let backoff = leverframe::Backoff::new(std::time::Duration::ZERO, std::time::Duration::MAX);
+    /// assert_eq!(backoff.pause(), None);
+    /// ```
+    #[must_use]
+    pub fn new(first: Duration, ceiling: Duration) -> Self {
         Self { first, ceiling, failures: 0, drawn: 0, random: RandomState::new() }
     }
 
     /// Forgets the failures.
-    pub(crate) fn reset(&mut self) {
+    ///
+    /// # Examples
+    /// ```
+    /// # let second = std::time::Duration::from_secs(1);
+    /// let mut backoff = leverframe::Backoff::new(second, second);
+    /// backoff.fail();
+    /// backoff.reset();
+    /// assert_eq!(backoff.pause(), None);
+    /// ```
+    pub fn reset(&mut self) {
         self.failures = 0;
     }
 
     /// Counts a failure.
-    pub(crate) fn fail(&mut self) {
+    ///
+    /// # Examples
+    /// ```
+    /// # let second = std::time::Duration::from_secs(1);
+    /// let mut backoff = leverframe::Backoff::new(second, second);
+    /// backoff.fail();
+    /// assert!(backoff.pause().is_some());
+    /// ```
+    pub fn fail(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -43,12 +79,32 @@ impl Backoff {
     }
 
     /// Returns the pause before the next attempt; `None` while nothing failed.
-    pub(crate) fn pause(&self) -> Option<Duration> {
+    ///
+    /// # Examples
+    /// ```
+    /// # use std::time::Duration;
+    /// let mut backoff = leverframe::Backoff::new(Duration::from_secs(1), Duration::from_secs(4));
+    /// (0..9).for_each(|_| backoff.fail());
+    /// assert!(backoff.pause().is_some_and(|pause| (Duration::from_secs(2)..=Duration::from_secs(4)).contains(&pause)));
+    /// ```
+    #[must_use]
+    pub fn pause(&self) -> Option<Duration> {
         let doublings = self.failures.checked_sub(1)?.min(16);
         let whole = self.first.saturating_mul(2_u32.pow(doublings)).min(self.ceiling);
         let share = self.random.hash_one(self.failures) % 1024;
         // At most half of it is taken off, so the cast cannot lose anything that matters.
         Some(whole - whole.mul_f64(share as f64 / 2048.0))
+    }
+
+    /// Returns the pause before the next attempt, but none shorter than what the other side asked for: that and up to
+    /// a half of it more at random, so that those who were all asked the same do not march in step.
+    pub(crate) fn pause_of_at_least(&self, asked: Duration) -> Option<Duration> {
+        let pause = self.pause()?;
+        if pause >= asked {
+            return Some(pause);
+        }
+        let share = self.random.hash_one((self.failures, "asked")) % 1024;
+        Some(asked + asked.mul_f64(share as f64 / 2048.0))
     }
 }
 
@@ -82,5 +138,18 @@ mod tests {
 
         backoff.reset();
         assert_eq!(backoff.pause(), None);
+    }
+
+    #[test]
+    fn no_pause_is_shorter_than_what_was_asked_for() {
+        let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+        let asked = Duration::from_secs(3);
+        assert_eq!(backoff.pause_of_at_least(asked), None);
+
+        for _ in 1..20_u32 {
+            backoff.fail();
+            let pause = backoff.pause_of_at_least(asked).unwrap();
+            assert!(pause >= asked && pause <= Duration::from_secs(30), "{pause:?}");
+        }
     }
 }

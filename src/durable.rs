@@ -1,7 +1,9 @@
 //! Files that are whole at every moment: written beside, flushed, renamed into place.
 
 use std::{
+    collections::hash_map::RandomState,
     fs::{self, DirBuilder, File, OpenOptions},
+    hash::{BuildHasher, Hasher},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -14,7 +16,19 @@ const TEMPORARY: &str = ".tmp";
 
 /// Puts `bytes` at `path`, readable by the owner only. A reader, another process, or the next start after a crash
 /// sees the old file or the new one; once this returns, the new one survives a power cut.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// What the file system refuses; the old file is still there then.
+///
+/// # Examples
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("key");
+/// leverframe::durable::replace(&path, b"secret")?;
+/// assert_eq!(std::fs::read(&path)?, b"secret");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{number}.{}{TEMPORARY}", std::process::id()));
@@ -29,13 +43,50 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(parent(path))?.sync_all()
 }
 
-/// Makes a directory, and those above it, that only the owner may enter.
-pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
+/// Makes a directory, and those above it, that only the owner may enter; one that exists stays as it is.
+///
+/// # Errors
+/// What the file system refuses.
+///
+/// # Examples
+/// ```
+/// let dir = tempfile::tempdir()?;
+/// leverframe::durable::make_private(&dir.path().join("a/b"))?;
+/// assert!(dir.path().join("a/b").is_dir());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn make_private(dir: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)
+}
+
+/// Makes a directory below `parent` that only the owner may enter, under a name that nobody can guess.
+pub(crate) fn make_temporary(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    loop {
+        // The standard hasher's keys are random; and making it fails where anything, a link too, has the name already.
+        let number = RandomState::new().build_hasher().finish();
+        let dir = parent.join(format!("{prefix}-{}-{number:016x}", std::process::id()));
+        match builder.create(&dir) {
+            Ok(()) => return Ok(dir),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes a file that only the owner may read.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Removes what writers that crashed have left: temporary files of an hour ago, since a younger one may belong to a
@@ -54,8 +105,16 @@ pub(crate) fn clear_leftovers(dir: &Path) {
     }
 }
 
-/// The directory that holds `path`.
-pub(crate) fn parent(path: &Path) -> &Path {
+/// Returns the directory that holds `path`.
+///
+/// # Examples
+/// ```
+/// use std::path::Path;
+/// assert_eq!(leverframe::durable::parent(Path::new("a/b")), Path::new("a"));
+/// assert_eq!(leverframe::durable::parent(Path::new("b")), Path::new("."));
+/// ```
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
@@ -70,11 +129,7 @@ fn is_old(item: &fs::DirEntry) -> bool {
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
+    let mut file = create_private(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -1,7 +1,13 @@
 //! Texts for bytes, and bytes for texts.
 
 /// Writes bytes in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::encoding::hex(&[0, 0xaf]), "00af");
+/// ```
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|b| [b >> 4, b & 0xf]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
@@ -54,7 +60,15 @@ pub(crate) fn percent_encoded(text: &str) -> String {
 }
 
 /// Decodes `%xx`; `None` for escapes that are none, for what is not UTF-8, and for NUL.
-pub(crate) fn percent_decoded(text: &str) -> Option<String> {
+///
+/// # Examples
+/// ```
+/// use leverframe::encoding::percent_decoded;
+/// assert_eq!(percent_decoded("a%20b").as_deref(), Some("a b"));
+/// assert_eq!(percent_decoded("a%2"), None);
+/// ```
+#[must_use]
+pub fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

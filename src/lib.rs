@@ -18,8 +18,8 @@ mod auth;
 mod backoff;
 mod calendar;
 pub mod document;
-mod durable;
-mod encoding;
+pub mod durable;
+pub mod encoding;
 mod error;
 mod frame;
 mod secret;
@@ -35,27 +35,29 @@ pub mod live;
 pub mod manifest;
 pub mod registry;
 pub mod sources;
+pub mod sse;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod traits;
 
 #[cfg(feature = "async-tokio")]
 pub use crate::flags::{
-    ExdClient, ExdClientBuilder, ExdError, FlagHandle, IfVersion, ManifestClient, ManifestError, Pinned,
-    VersionRef,
+    ExdClient, ExdClientBuilder, ExdClientGroup, ExdClientGroupBuilder, ExdError, FlagHandle, IfVersion,
+    ManifestClient, ManifestError, Pinned, VersionRef,
 };
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
-    calendar::rfc3339,
+    backoff::Backoff,
+    calendar::{from_rfc3339, rfc3339},
     error::{Error, ErrorKind, Result, Retry},
     eval::{
         AttrValue, EvalContext, EvalContextBuilder, EvalError, EvalOptions, EvalResult, RuleMatched,
         VariantKey,
     },
     flags::{
-        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, RefreshHandle,
-        lint_dir,
+        FlagData, FlagFilter, FlagSnapshot, FlagValue, LoadError, LoadOptions, Namespace, NamespaceBuilder,
+        RefreshHandle, lint_dir,
     },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},

@@ -28,7 +28,12 @@ impl Wiring {
     pub(crate) fn of_process(clock: Arc<dyn Clock>) -> Result<Self> {
         // Of the rest nothing is needed here, so nothing in it can be wrong.
         let needed = |name: &str| {
-            let tables = ["LEVERFRAME_SOURCE__", "LEVERFRAME_TRANSPORT__"];
+            let tables = [
+                "LEVERFRAME_SOURCE__",
+                "LEVERFRAME_TRANSPORT__",
+                "LEVERFRAME_SERVER_URL",
+                "LEVERFRAME_API_TOKEN",
+            ];
             tables.iter().any(|table| name.starts_with(table)) || !name.starts_with("LEVERFRAME_")
         };
         let variables = process_environment().into_iter().filter(|(name, _)| needed(name));

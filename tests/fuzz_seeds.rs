@@ -25,7 +25,7 @@ macro_rules! targets {
     };
 }
 
-targets!(archive cache_entry config_environment config_file context exdignore file_uri fixtures manifest semver);
+targets!(archive cache_entry config_environment config_file context exdignore file_uri fixtures manifest semver sse);
 
 #[track_caller]
 #[expect(clippy::print_stderr, reason = "a test's own words, which are shown if it fails")]

@@ -297,7 +297,7 @@ fn a_file_uri_loads_a_directory_and_an_unknown_scheme_says_what_there_is() {
     assert_eq!(namespace.slug(), "shop");
     assert!(matches!(error, LoadError::Fetch(_)));
     assert!(error.to_string().contains("gopher"), "{error}");
-    assert!(error.to_string().contains("available: file,"), "{error}");
+    assert!(error.to_string().contains(" file, "), "{error}");
     assert!(error.hint().is_some());
 }
 

@@ -4,6 +4,7 @@
 //! them do it alike; `ours` and `peers` implement it; `measure` times two sides in turn; `options` and
 //! `report` are what a program is asked and what it answers. `bin/sources` is a suite of its own.
 
+pub mod changes;
 pub mod engine;
 pub mod load;
 pub mod measure;

@@ -1,8 +1,16 @@
 //! The command line.
 
+mod admin;
+mod remote;
+mod serve;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub(crate) use self::admin::{AdminCommand, AtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand};
+pub(crate) use self::remote::{PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs};
+pub(crate) use self::serve::{LogFormat, ServeArgs, StoreArgs};
 
 /// Feature flags from files: lint, evaluate, explain, compare, package.
 #[derive(Debug, Parser)]
@@ -72,9 +80,21 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
   leverframe diff payments-v7.tar.gz payments
   leverframe diff old new --max-moved 5%   # exit code 1 where more than 5 % of the buckets of some flag move")]
     Diff(DiffArgs),
-    /// Pack a namespace into an archive, or unpack one
+    /// Pack a namespace into an archive, unpack one, or manage its versions on a server
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// Work on a server's store directly: the first token, tenants, namespaces, tokens, backups
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Run the server: manifests, events, evaluation and the console over HTTP
+    #[command(after_help = "Examples:
+  leverframe serve                                   # http://127.0.0.1:8080, data in ./leverframe-data
+  leverframe serve --listen 0.0.0.0:443 --data /var/lib/leverframe --tls-cert chain.pem --tls-key key.pem
+  leverframe serve --database-file /run/secrets/database-url --log-format json
+
+SIGTERM and Ctrl-C stop accepting and let running requests end; a second one ends at once. SIGHUP reads certificate and
+key again. Arguments go before LEVERFRAME_* variables, those before EXD_*.")]
+    Serve(ServeArgs),
     /// Follow a namespace: print each change as it lands, with what it moves
     #[command(after_help = "Examples:
   leverframe watch https://flags.example.com/payments.tar.gz --interval 10
@@ -323,6 +343,37 @@ pub(crate) enum ManifestCommand {
         /// The directory to make; it must not exist, or be empty
         dir: PathBuf,
     },
+    /// Upload a namespace directory to a server, as a new version
+    #[command(after_help = "Examples:
+  leverframe manifest push payments ./payments --if-version 8
+  leverframe manifest push acme/payments ./payments --server https://flags.example.com --token-file write.token
+
+Exit code 1: lint errors, or another version is current than --if-version says; nothing is changed then.")]
+    Push(PushArgs),
+    /// Make a directory hold a version of a namespace; files that are not the namespace's are left alone
+    #[command(
+        after_help = "Examples:
+  leverframe manifest pull payments
+  leverframe manifest pull acme/payments ./payments --version 7",
+        disable_version_flag = true
+    )]
+    Pull(PullArgs),
+    /// List the versions of a namespace, the newest first
+    #[command(after_help = "Example:
+  leverframe manifest versions payments --limit 10")]
+    Versions(VersionsArgs),
+    /// Compare two versions of a namespace: what changed, and exactly how many buckets move
+    #[command(after_help = "Examples:
+  leverframe manifest diff payments 7
+  leverframe manifest diff payments 5 7 --format json")]
+    Diff(VersionDiffArgs),
+    /// Make the content of an old version current again, as a new version
+    #[command(
+        after_help = "Example:
+  leverframe manifest rollback payments 7",
+        disable_version_flag = true
+    )]
+    Rollback(RollbackArgs),
 }
 
 #[derive(Debug, Args)]

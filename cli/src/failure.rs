@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use leverframe::{Error, ErrorKind, EvalError, LoadError};
+use leverframe::{Error, ErrorKind, EvalError, LoadError, ManifestError};
 
 /// The exit codes of every command.
 pub(crate) mod exit {
@@ -62,7 +62,9 @@ impl From<Error> for Failure {
         let code = match error.kind() {
             ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => exit::REFUSED,
             ErrorKind::Config | ErrorKind::Unsupported => exit::USAGE,
-            ErrorKind::Invalid | ErrorKind::LimitExceeded | ErrorKind::Corrupt => exit::BAD,
+            ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::LimitExceeded | ErrorKind::Corrupt => {
+                exit::BAD
+            }
             _ => exit::IO,
         };
         // Local permissions are a matter of files; 4 is kept for what a server refuses.
@@ -83,6 +85,30 @@ impl From<LoadError> for Failure {
                     None => failure,
                 }
             }
+        }
+    }
+}
+
+impl From<ManifestError> for Failure {
+    fn from(error: ManifestError) -> Self {
+        let code = match &error {
+            ManifestError::Invalid(_) | ManifestError::Server { status: 400, .. } => exit::USAGE,
+            ManifestError::LintFailed { .. }
+            | ManifestError::VersionConflict { .. }
+            | ManifestError::Server { status: 409 | 413 | 422, .. } => exit::BAD,
+            ManifestError::Server { status: 401 | 403, .. } => exit::REFUSED,
+            _ => exit::IO,
+        };
+        let mut message = error.to_string();
+        let mut cause = StdError::source(&error);
+        while let Some(error) = cause {
+            message.push_str(&format!(": {error}"));
+            cause = error.source();
+        }
+        let failure = Self::new(code, message);
+        match error.hint() {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
     }
 }

@@ -3,10 +3,12 @@
 mod args;
 mod commands;
 mod ctx;
+mod duration;
 mod failure;
 mod generate;
 mod output;
 mod place;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -8,15 +8,23 @@
 
 use std::{
     env, fs, io,
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
 
 /// What the snippets may run besides `leverframe`.
-const HELPERS: [&str; 4] = ["cp", "echo", "sed", "wait"];
+const HELPERS: [&str; 6] = ["cp", "echo", "export", "kill", "sed", "wait"];
 /// What is not for this test: other tests and `.ci/run` run these.
-const ELSEWHERE: [&str; 6] =
-    [".ci/install", ".ci/run", "benches/callgrind", "benches/run", "benches/sources", "cargo"];
+const ELSEWHERE: [&str; 7] = [
+    ".ci/install",
+    ".ci/run",
+    "benches/callgrind",
+    "benches/run",
+    "benches/server/run",
+    "benches/sources",
+    "cargo",
+];
 
 #[test]
 fn the_readme_shows_what_the_commands_print() {
@@ -30,6 +38,9 @@ fn the_documents_show_what_the_commands_print() {
     let mut ran = 0;
     for item in fs::read_dir(root().join("docs")).unwrap() {
         let name = item.unwrap().file_name().into_string().unwrap();
+        if !name.ends_with(".md") {
+            continue;
+        }
         ran += run_document(&format!("docs/{name}"));
     }
     run_document("CONTRIBUTING.md");
@@ -172,10 +183,11 @@ fn program(command: &str) -> &str {
 
 /// Runs the commands in one shell, and returns what each printed and how it ended.
 fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
+    let here = free_address();
     let mut script = "exec 2>&1\n".to_owned();
     for step in steps {
         // The code is handed on, for `echo $?`.
-        let command = shell(&step.command);
+        let command = shell(&step.command).replace(ADDRESS, &here);
         script.push_str(&format!("{command}\ncode=$?\nprintf '\\001%d\\002' $code\n(exit $code)\n"));
     }
     let binaries = Path::new(BINARY).parent().unwrap();
@@ -189,9 +201,11 @@ fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
         .env_remove("CLICOLOR_FORCE")
         .env_remove("EXD_HTTP_BACKEND")
         .env_remove("LEVERFRAME_CACHE__USE")
+        .env_remove("LEVERFRAME_API_TOKEN")
+        .env("LEVERFRAME_SERVER_LISTEN", &here)
         .output()
         .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap().replace(&here, ADDRESS);
     text.split_terminator('\u{2}')
         .map(|part| {
             let (shown, code) = part.rsplit_once('\u{1}').unwrap();
@@ -200,15 +214,23 @@ fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
         .collect()
 }
 
+/// Where servers of the documents listen.
+const ADDRESS: &str = "127.0.0.1:8080";
+
+fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 /// Writes a command as the shell is to run it.
 fn shell(command: &str) -> String {
     if command == "wait" {
         return "cat <&3; exec 3<&-; wait $!".to_owned();
     }
+    let errors = if command.contains("2>") { "" } else { "2>&1" };
     match command.strip_suffix(" &") {
         // Reading its first line waits until it is at work; `timeout` keeps one that misses a change from hanging.
         Some(command) => format!(
-            "mkfifo background; timeout 60 {command} >background 2>&1 &\n\
+            "rm -f background; mkfifo background; timeout 60 {command} >background {errors} &\n\
              exec 3<background; IFS= read -r line <&3; printf '%s\\n' \"$line\""
         ),
         None => command.to_owned(),

@@ -12,6 +12,7 @@ mod file_uri;
 mod fixtures;
 mod manifest;
 mod semver;
+mod sse;
 mod tree;
 
 pub use self::{
@@ -24,13 +25,14 @@ pub use self::{
     fixtures::fixtures,
     manifest::manifest,
     semver::semver,
+    sse::sse,
 };
 
 /// An invariant.
 pub type Invariant = fn(&[u8]);
 
 /// The invariants by name: that of the fuzz target and of the folder of its seeds.
-pub const ALL: [(&str, Invariant); 10] = [
+pub const ALL: [(&str, Invariant); 11] = [
     ("archive", archive),
     ("cache_entry", cache_entry),
     ("config_environment", config_environment),
@@ -41,4 +43,5 @@ pub const ALL: [(&str, Invariant); 10] = [
     ("fixtures", fixtures),
     ("manifest", manifest),
     ("semver", semver),
+    ("sse", sse),
 ];

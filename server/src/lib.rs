@@ -1,8 +1,27 @@
 //! The Leverframe server: namespaces, versions, events and evaluation over HTTP.
 
+pub mod admin;
 pub mod app;
+pub mod audit;
+mod checked;
+mod console;
+pub mod events;
+pub mod extract;
+mod frame;
 pub mod heads;
+pub mod limit;
+pub mod metrics;
+mod mint;
 pub mod model;
 pub mod principal;
 pub mod problem;
+pub mod request;
+mod routes;
+mod serve;
+mod shelf;
+mod splits;
 pub mod store;
+mod tokens;
+pub mod work;
+
+pub use serve::{Running, ServeOptions, Server, TlsFiles};

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
 /// A tenant: the owner of namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl Tenant {
 }
 
 /// How the people of a tenant log in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LoginMode {
@@ -124,7 +125,7 @@ pub struct VersionRecord {
     pub segment_count: u64,
     /// Lower-case hex SHA-256 of the archive: its address in the store.
     pub sha256: String,
-    /// Digest over the files (M11), which two archives of the same content share.
+    /// Digest over the files (M11) and the signature, which two archives of the same content share.
     pub fingerprint: String,
     /// Bytes of the archive.
     pub size: u64,
@@ -138,7 +139,7 @@ pub struct NewVersion {
     pub archive: Bytes,
     /// Lower-case hex SHA-256 of the archive.
     pub sha256: String,
-    /// Digest over the files (M11).
+    /// Digest over the files (M11) and the signature.
     pub fingerprint: String,
     /// How many flags it has.
     pub flag_count: u64,
@@ -169,12 +170,7 @@ impl NewVersion {
 /// Returns the address of an archive: its SHA-256 in lower-case hex.
 #[must_use]
 pub fn archive_address(archive: &[u8]) -> String {
-    Sha256::digest(archive).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            hex.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-        hex
-    })
+    leverframe::encoding::hex(&Sha256::digest(archive))
 }
 
 /// What became of a [`NewVersion`].
@@ -190,7 +186,7 @@ pub enum Stored {
 }
 
 /// What a token may do, by and large; [`Principal`](crate::principal::Principal) has the details.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenType {

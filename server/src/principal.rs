@@ -45,6 +45,12 @@ impl Principal {
         &self.token
     }
 
+    /// Returns the token, to be kept.
+    #[must_use]
+    pub fn shared_token(&self) -> Arc<TokenRecord> {
+        Arc::clone(&self.token)
+    }
+
     /// Returns the tenant that the token is bound to; `None` for superadmins.
     #[must_use]
     pub fn tenant(&self) -> Option<&str> {

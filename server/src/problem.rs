@@ -1,6 +1,6 @@
 //! What a request is refused with: the error envelope (S1).
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
@@ -9,6 +9,10 @@ use axum::{
 use http::{HeaderValue, StatusCode, header};
 use leverframe::ErrorKind;
 use serde::{Deserialize, Serialize};
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{ContentBuilder, Ref, RefOr, Response as Documented, ResponseBuilder},
+};
 
 /// A refusal: status, code, message and details. The request's id is put in by the layer that made it.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub struct Problem {
 }
 
 /// The envelope on the wire.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[non_exhaustive]
 pub struct Envelope {
     /// The refusal.
@@ -31,7 +35,7 @@ pub struct Envelope {
 }
 
 /// The refusal in an [`Envelope`].
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 #[non_exhaustive]
 pub struct EnvelopeError {
     /// The code, for programs.
@@ -39,6 +43,7 @@ pub struct EnvelopeError {
     /// The message, for people.
     pub message: String,
     /// What else there is to know; an object.
+    #[schema(value_type = Object)]
     pub details: serde_json::Value,
 }
 
@@ -134,6 +139,19 @@ impl Problem {
         }
     }
 
+    /// The server has more to do than it can hold.
+    #[must_use]
+    pub fn busy() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(1)),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the server has too much to do for now; try again in a moment",
+            )
+        }
+    }
+
     /// Adds a detail.
     #[must_use]
     pub fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
@@ -147,6 +165,12 @@ impl Problem {
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
+    }
+
+    /// Returns the message.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
     }
 
     /// Returns the status.
@@ -196,5 +220,37 @@ impl From<leverframe::Error> for Problem {
                 Self::internal()
             }
         }
+    }
+}
+
+/// The refusals that every route with a token may answer with, for its part of the OpenAPI document.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Refusals;
+
+impl IntoResponses for Refusals {
+    fn responses() -> BTreeMap<String, RefOr<Documented>> {
+        let envelope = || {
+            let schema = Ref::from_schema_name("Envelope");
+            ContentBuilder::new().schema(Some(schema)).build()
+        };
+        [
+            ("400", "The request cannot be read"),
+            ("401", "The token is missing, malformed, expired or revoked"),
+            ("403", "The token does not permit this here"),
+            ("404", "The thing asked for does not exist, or not for this token"),
+            ("408", "The request did not arrive in time"),
+            ("413", "The body is too long"),
+            ("429", "Too many requests; `Retry-After` says when to try again"),
+            ("500", "The server failed"),
+            ("503", "The database cannot be reached for now"),
+        ]
+        .into_iter()
+        .map(|(status, description)| {
+            let response =
+                ResponseBuilder::new().description(description).content("application/json", envelope());
+            (status.to_owned(), RefOr::T(response.build()))
+        })
+        .collect()
     }
 }

@@ -175,8 +175,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// Takes variables from an environment: those that begin with `LEVERFRAME_`, and `EXD_HTTP_BACKEND`. For that
-    /// of the process see [`process_environment`].
+    /// Takes variables from an environment: those that begin with `LEVERFRAME_`, and those of the flag client's public
+    /// contract, `EXD_HTTP_BACKEND`, `EXD_SERVER_URL` and `EXD_API_TOKEN`. For that of the process see
+    /// [`process_environment`].
     pub fn environment<K: Into<String>, V: Into<String>>(
         mut self,
         variables: impl IntoIterator<Item = (K, V)>,
@@ -208,11 +209,7 @@ impl ConfigBuilder {
             lines = file.lines;
         }
         let (low, high) = environment::split(self.environment);
-        figment = figment.merge(LayerOf {
-            layer: Layer::Environment,
-            source: "EXD_HTTP_BACKEND".to_owned(),
-            dict: low,
-        });
+        figment = figment.merge(LayerOf { layer: Layer::Environment, source: "EXD_*".to_owned(), dict: low });
         figment = figment.merge(LayerOf {
             layer: Layer::Environment,
             source: "LEVERFRAME_*".to_owned(),

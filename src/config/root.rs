@@ -51,8 +51,21 @@ settings! {
     pub struct FlagsSettings {
         /// The source, by its registered name. Empty: the one that serves the URI's scheme.
         pub source: String = String, String::new();
-        /// Where the namespace is, such as `https://flags.example.com/payments.tar.gz`. Required.
+        /// Where the namespace is, such as `https://flags.example.com/payments.tar.gz`; with `source = "server"` the
+        /// server's base URL, and without it what `source.server.url` says. Required otherwise.
         pub uri: String = String, String::new();
+        /// The namespace's slug on a server. Empty: the name of the table.
+        pub namespace: String = String, String::new();
+        /// The tenant on a server. Empty: what `source.server.tenant` says.
+        pub tenant: String = String, String::new();
+        /// Whether a server is asked to tell of changes, instead of being asked for them.
+        pub event_stream: bool = Boolean, false;
+        /// The flags that the server is to tell of; empty: all.
+        pub event_stream_flags: Vec<String> = List, Vec::new();
+        /// A folder that what the event stream brings is mirrored in. Empty: one that goes with the process.
+        pub working_tree: PathBuf = Path, PathBuf::new();
+        /// The longest time between two looks at the server beside the event stream, in milliseconds.
+        pub safety_net_interval_ms: u64 = Integer, 1_800_000;
         /// The environment to evaluate in. Required.
         pub environment: String = String, String::new();
         /// A token for the source, sent as `Authorization: Bearer`. Goes before the source's own table.

@@ -5,10 +5,12 @@
 
 use std::fmt;
 
+use serde_json::{Value as Json, json};
+
 use super::{
     context::EvalContext,
     predicate::{Number, NumberTest, Test, TextTest},
-    program::{EnvId, FlagId, Node, NodeId, Plan, Program},
+    program::{Arena, CompiledFlag, EnvId, Node, NodeId, Plan, Program},
     resolve::{Evaluation, Hit, Mismatch, Observer},
     result::{EvalError, EvalOptions, RuleMatched},
 };
@@ -28,23 +30,25 @@ use super::{
 /// let rule = trace.rules().next().unwrap();
 /// assert!(!rule.matched());
 /// assert_eq!(rule.audience(), "user.plan eq \"pro\"");
+/// assert_eq!(trace.to_json()["rules"][0]["state"], "not_matched");
 /// assert_eq!(trace.outcome().unwrap().variant_key, "off");
 /// ```
 #[derive(Debug)]
 pub struct Trace<'p> {
     program: &'p Program,
-    flag: FlagId,
+    flag: &'p CompiledFlag,
     environment: EnvId,
     environment_name: String,
     include_testing: bool,
-    steps: Vec<StepRecord>,
+    steps: Vec<StepRecord<'p>>,
     /// Where each evaluated rule's steps begin.
     starts: Vec<u32>,
-    outcome: Result<Hit, Mismatch>,
+    outcome: Result<Hit<'p>, Mismatch>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct StepRecord {
+struct StepRecord<'p> {
+    arena: &'p Arena,
     node: NodeId,
     depth: u16,
     result: StepResult,
@@ -90,6 +94,44 @@ pub enum RuleState {
     Overridden,
 }
 
+impl StepResult {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "true",
+            Self::False => "false",
+            Self::Mismatch => "mismatch",
+        }
+    }
+}
+
+impl Block {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Environment => "environment",
+            Self::CatchAll => "catchall",
+        }
+    }
+}
+
+impl RuleState {
+    /// Returns the lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Matched => "matched",
+            Self::NotMatched => "not_matched",
+            Self::Mismatch => "mismatch",
+            Self::NotReached => "not_reached",
+            Self::Testing => "testing",
+            Self::Overridden => "overridden",
+        }
+    }
+}
+
 impl Program {
     /// Evaluates a flag and records each step.
     ///
@@ -106,7 +148,7 @@ impl Program {
             self.find(flag, environment).map_err(|failure| self.error(failure, flag, environment))?;
         let mut recorder =
             Recorder { steps: Vec::with_capacity(16), starts: Vec::with_capacity(8), depth: 0 };
-        let outcome = self.walk(self.plan(id, env), context, options, &mut recorder);
+        let outcome = self.walk(id, id.plan(env), context, options, &mut recorder);
         Ok(Trace {
             program: self,
             flag: id,
@@ -120,19 +162,19 @@ impl Program {
     }
 }
 
-struct Recorder {
-    steps: Vec<StepRecord>,
+struct Recorder<'p> {
+    steps: Vec<StepRecord<'p>>,
     starts: Vec<u32>,
     depth: u16,
 }
 
-impl Observer for Recorder {
+impl<'p> Observer<'p> for Recorder<'p> {
     fn rule(&mut self, _index: u32) {
         self.starts.push(self.steps.len() as u32);
     }
 
-    fn enter(&mut self, node: NodeId) -> usize {
-        self.steps.push(StepRecord { node, depth: self.depth, result: StepResult::False });
+    fn enter(&mut self, arena: &'p Arena, node: NodeId) -> usize {
+        self.steps.push(StepRecord { arena, node, depth: self.depth, result: StepResult::False });
         self.depth += 1;
         self.steps.len() - 1
     }
@@ -151,7 +193,7 @@ impl Trace<'_> {
     /// Returns the flag's key.
     #[must_use]
     pub fn flag(&self) -> &str {
-        &self.program.flags[self.flag.0 as usize].key
+        self.flag.key()
     }
 
     /// Returns the environment.
@@ -165,9 +207,7 @@ impl Trace<'_> {
     /// # Errors
     /// The mismatch of types that ended the evaluation.
     pub fn outcome(&self) -> Result<Evaluation<'_>, RuleMatched> {
-        self.outcome
-            .map(|hit| self.program.evaluation(hit))
-            .map_err(|mismatch| self.program.mismatch(mismatch))
+        self.outcome.map(Hit::evaluation).map_err(|mismatch| self.program.mismatch(mismatch))
     }
 
     /// Returns whether the flag has a block for the environment.
@@ -192,7 +232,7 @@ impl Trace<'_> {
         let shape = self.plan().shape;
         let named = self.environment != self.program.catch_all();
         let own = (named && shape.declares_rules).then(|| *self.plan());
-        let catch_all = *self.program.plan(self.flag, self.program.catch_all());
+        let catch_all = *self.flag.plan(self.program.catch_all());
         let overridden = named && (shape.declares_rules || shape.declares_variant);
         let own = own.into_iter().flat_map(move |plan| self.rules_of(Block::Environment, plan, false));
         own.chain(self.rules_of(Block::CatchAll, catch_all, overridden))
@@ -201,11 +241,29 @@ impl Trace<'_> {
     /// Returns the keys of the segments that were evaluated and hold for the context, in the order they were met.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.steps.iter().filter(|step| step.result == StepResult::True).filter_map(|step| {
-            match &self.program.nodes[step.node as usize] {
-                Node::Segment(segment) => Some(&*self.program.segments[*segment as usize].key),
+            match &step.arena.nodes[step.node as usize] {
+                Node::Segment(segment) => Some(&*self.program.segments.get(*segment).key),
                 _ => None,
             }
         })
+    }
+
+    /// Returns the rules with their steps as JSON: `{rules: [{block, rule, audience, variant, state, steps: [{depth,
+    /// text, result}]}]}`.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let step = |s: Step<'_>| json!({"depth": s.depth(), "text": s.text(), "result": s.result().as_str()});
+        let rule = |rule: RuleTrace<'_>| {
+            json!({
+                "block": rule.block().as_str(),
+                "rule": format!("rule:{}", rule.index()),
+                "audience": rule.audience(),
+                "variant": rule.variant_key(),
+                "state": rule.state().as_str(),
+                "steps": rule.steps().map(step).collect::<Vec<_>>(),
+            })
+        };
+        json!({"rules": self.rules().map(rule).collect::<Vec<_>>()})
     }
 
     fn rules_of(&self, block: Block, plan: Plan, overridden: bool) -> impl Iterator<Item = RuleTrace<'_>> {
@@ -237,7 +295,7 @@ impl Trace<'_> {
     }
 
     fn plan(&self) -> &Plan {
-        self.program.plan(self.flag, self.environment)
+        self.flag.plan(self.environment)
     }
 }
 
@@ -279,15 +337,15 @@ impl<'t> RuleTrace<'t> {
     /// Returns the key of the variant that the rule gives.
     #[must_use]
     pub fn variant_key(&self) -> &'t str {
-        let program = self.trace.program;
-        &program.variants[program.rules[self.rule as usize].variant as usize].key
+        let flag = self.trace.flag;
+        &flag.variants[flag.rules[self.rule as usize].variant as usize].key
     }
 
     /// Returns who the rule is about, in words.
     #[must_use]
     pub fn audience(&self) -> String {
-        let program = self.trace.program;
-        program.describe(program.rules[self.rule as usize].audience)
+        let flag = self.trace.flag;
+        self.trace.program.describe(&flag.arena, flag.rules[self.rule as usize].audience)
     }
 
     /// Returns the nodes that were evaluated for this rule, parents before their parts; none if it was not reached.
@@ -310,7 +368,7 @@ impl<'t> RuleTrace<'t> {
 #[derive(Clone, Copy, Debug)]
 pub struct Step<'t> {
     program: &'t Program,
-    record: StepRecord,
+    record: StepRecord<'t>,
 }
 
 impl Step<'_> {
@@ -329,11 +387,11 @@ impl Step<'_> {
     /// Returns the node in words.
     #[must_use]
     pub fn text(&self) -> String {
-        match &self.program.nodes[self.record.node as usize] {
+        match &self.record.arena.nodes[self.record.node as usize] {
             Node::And { .. } => "all of".to_owned(),
             Node::Or { .. } => "any of".to_owned(),
             Node::Not(_) => "not".to_owned(),
-            _ => self.program.describe(self.record.node),
+            _ => self.program.describe(self.record.arena, self.record.node),
         }
     }
 }
@@ -403,13 +461,13 @@ impl Trace<'_> {
 
 impl Program {
     /// Returns a node in words, as one line.
-    fn describe(&self, node: NodeId) -> String {
-        match &self.nodes[node as usize] {
-            Node::And { first, count } => self.describe_group(*first, *count, " and "),
+    fn describe(&self, arena: &Arena, node: NodeId) -> String {
+        match &arena.nodes[node as usize] {
+            Node::And { first, count } => self.describe_group(arena, *first, *count, " and "),
             Node::Or { count: 0, .. } => "nobody".to_owned(),
-            Node::Or { first, count } => self.describe_group(*first, *count, " or "),
-            Node::Not(inner) => format!("not ({})", self.describe(*inner)),
-            Node::Segment(segment) => format!("segment `{}`", self.segments[*segment as usize].key),
+            Node::Or { first, count } => self.describe_group(arena, *first, *count, " or "),
+            Node::Not(inner) => format!("not ({})", self.describe(arena, *inner)),
+            Node::Segment(segment) => format!("segment `{}`", self.segments.get(*segment).key),
             Node::Bucket { attribute, start, end, .. } => {
                 format!("bucket of {} in [{start},{end}]", self.attributes[*attribute as usize].key.as_str())
             }
@@ -419,14 +477,14 @@ impl Program {
         }
     }
 
-    fn describe_group(&self, first: u32, count: u32, word: &str) -> String {
-        let parts: Vec<String> = self.children[first as usize..(first + count) as usize]
+    fn describe_group(&self, arena: &Arena, first: u32, count: u32, word: &str) -> String {
+        let parts: Vec<String> = arena.children[first as usize..(first + count) as usize]
             .iter()
-            .map(|child| match &self.nodes[*child as usize] {
+            .map(|child| match &arena.nodes[*child as usize] {
                 Node::And { count: 2.., .. } | Node::Or { count: 2.., .. } => {
-                    format!("({})", self.describe(*child))
+                    format!("({})", self.describe(arena, *child))
                 }
-                _ => self.describe(*child),
+                _ => self.describe(arena, *child),
             })
             .collect();
         parts.join(word)

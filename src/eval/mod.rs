@@ -4,12 +4,15 @@
 //! [`Program::evaluate`] walks them. Nothing here knows a trait, does I/O or reads a clock.
 
 mod bucket;
+mod compile;
 mod context;
 mod explain;
 mod fixtures;
+mod index;
 #[cfg(feature = "async-tokio")]
 mod keyed;
 mod nearest;
+mod pages;
 mod predicate;
 mod program;
 mod resolve;
@@ -17,8 +20,6 @@ mod result;
 mod semver;
 pub(crate) mod space;
 
-#[cfg(feature = "async-tokio")]
-pub(crate) use self::program::{Key, PlanId};
 pub use self::{
     bucket::bucket,
     context::{AttrValue, EvalContext, EvalContextBuilder},
@@ -32,6 +33,9 @@ pub use self::{
     space::{Limits, Outcome, Path, Paths, Reason, Share, paths},
 };
 pub(crate) use self::{
-    program::{EnvId, FlagId},
+    compile::Edits,
+    program::{CompiledFlag, EnvId},
     resolve::{Attributes, Failure, Hit},
 };
+#[cfg(feature = "async-tokio")]
+pub(crate) use self::{keyed::PlanId, program::Key};

@@ -9,8 +9,8 @@ use super::{
     bucket::bucket_seeded,
     context::{AttrValue, EvalContext},
     predicate::Test,
-    program::{EnvId, FlagId, Node, NodeId, Plan, PlanId, Program},
-    result::{EvalError, EvalOptions, RuleMatched},
+    program::{Arena, CompiledFlag, EnvId, Node, NodeId, Plan, Program, VariantEntry},
+    result::{EvalError, EvalOptions, RuleMatched, VariantKey},
 };
 use crate::manifest::model::{AttrType, FlagType, FlagValue};
 use crate::text_table::hash_key;
@@ -27,10 +27,10 @@ pub struct Evaluation<'p> {
     pub rule_matched: RuleMatched,
 }
 
-/// The outcome of resolution as places in the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Hit {
-    variant: u32,
+/// The outcome of resolution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Hit<'p> {
+    variant: &'p VariantEntry,
     /// The rule's index plus one; zero for the default.
     rule: u32,
 }
@@ -43,10 +43,10 @@ pub(crate) struct Mismatch {
 }
 
 /// Why an evaluation has no value, without owning text: the hot path turns it into a default and nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Failure<'p> {
     AttrType(Mismatch),
-    FlagType { requested: FlagType, actual: FlagType, hit: Hit },
+    FlagType { requested: FlagType, actual: FlagType, variant: &'p VariantKey },
     UnknownEnvironment,
     UnknownFlag,
 }
@@ -74,21 +74,35 @@ impl Attributes for LookedUp<'_> {
     }
 }
 
+impl<'p, O: Observer<'p>> Observer<'p> for &mut O {
+    fn rule(&mut self, index: u32) {
+        (**self).rule(index);
+    }
+
+    fn enter(&mut self, arena: &'p Arena, node: NodeId) -> usize {
+        (**self).enter(arena, node)
+    }
+
+    fn leave(&mut self, token: usize, result: Result<bool, Mismatch>) {
+        (**self).leave(token, result);
+    }
+}
+
 /// Sees each node that is evaluated, for traces.
-pub(super) trait Observer {
+pub(super) trait Observer<'p> {
     fn rule(&mut self, index: u32);
-    fn enter(&mut self, node: NodeId) -> usize;
+    fn enter(&mut self, arena: &'p Arena, node: NodeId) -> usize;
     fn leave(&mut self, token: usize, result: Result<bool, Mismatch>);
 }
 
 struct Unobserved;
 
-impl Observer for Unobserved {
+impl Observer<'_> for Unobserved {
     #[inline(always)]
     fn rule(&mut self, _: u32) {}
 
     #[inline(always)]
-    fn enter(&mut self, _: NodeId) -> usize {
+    fn enter(&mut self, _: &Arena, _: NodeId) -> usize {
         0
     }
 
@@ -111,136 +125,90 @@ impl Program {
     ) -> Result<Evaluation<'_>, EvalError> {
         self.find(flag, environment)
             .and_then(|(flag, environment)| self.resolve(flag, environment, context, options))
-            .map(|hit| self.evaluation(hit))
+            .map(Hit::evaluation)
             .map_err(|failure| self.error(failure, flag, environment))
     }
 
-    pub(crate) fn find(&self, flag: &str, environment: &str) -> Result<(FlagId, EnvId), Failure> {
+    /// Evaluates all flags for one context, in byte order of their keys: cheaper than asking for each, because
+    /// environment and attributes are looked up once.
+    ///
+    /// Each has what [`evaluate`](Self::evaluate) returns for it.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::{EvalContext, EvalOptions, eval::Program, manifest::{Manifest, model::{Flag, FlagType, Variant}}};
+    ///
+    /// let mut manifest = Manifest::new("site");
+    /// let on = Variant { key: "on".into(), value: true.into() };
+    /// manifest.flags.insert("banner".into(), Flag::new("banner", FlagType::Boolean, vec![on]).unwrap());
+    /// let program = Program::compile(&manifest);
+    /// let context = EvalContext::new();
+    /// let options = EvalOptions::new();
+    /// let all: Vec<_> = program.evaluate_all("production", &context, &options).collect();
+    /// assert_eq!(all, [("banner", program.evaluate("banner", "production", &context, &options))]);
+    /// ```
+    pub fn evaluate_all<'p>(
+        &'p self,
+        environment: &'p str,
+        context: &'p EvalContext,
+        options: &'p EvalOptions,
+    ) -> impl ExactSizeIterator<Item = (&'p str, Result<Evaluation<'p>, EvalError>)> {
+        let place = self.environment_named(environment).ok_or(Failure::UnknownEnvironment);
+        let context = self.look_up(context);
+        self.in_order().map(move |flag| {
+            let hit = place.and_then(|place| self.resolve(flag, place, &context, options));
+            let evaluated = hit.map(Hit::evaluation);
+            (&*flag.key, evaluated.map_err(|failure| self.error(failure, &flag.key, environment)))
+        })
+    }
+
+    pub(crate) fn find(&self, flag: &str, environment: &str) -> Result<(&CompiledFlag, EnvId), Failure<'_>> {
         let flag = self.flag(hash_key(flag), flag).ok_or(Failure::UnknownFlag)?;
         let environment = self.environment_named(environment).ok_or(Failure::UnknownEnvironment)?;
         Ok((flag, environment))
     }
 
     #[inline]
-    pub(crate) fn resolve<C: Attributes>(
-        &self,
-        flag: FlagId,
+    pub(crate) fn resolve<'p, C: Attributes>(
+        &'p self,
+        flag: &'p CompiledFlag,
         environment: EnvId,
         context: &C,
         options: &EvalOptions,
-    ) -> Result<Hit, Failure> {
-        self.resolve_plan(self.plan_id(flag, environment), context, options)
-    }
-
-    #[inline]
-    pub(crate) fn resolve_plan<C: Attributes>(
-        &self,
-        plan: PlanId,
-        context: &C,
-        options: &EvalOptions,
-    ) -> Result<Hit, Failure> {
-        let plan = &self.plans[plan.0 as usize];
+    ) -> Result<Hit<'p>, Failure<'p>> {
+        let plan = flag.plan(environment);
         if plan.rules == 0 {
-            return Ok(Hit { variant: plan.default, rule: 0 });
+            return Ok(Hit { variant: &flag.variants[plan.default as usize], rule: 0 });
         }
-        self.walk(plan, context, options, &mut Unobserved).map_err(Failure::AttrType)
+        self.walk(flag, plan, context, options, Unobserved).map_err(Failure::AttrType)
     }
 
-    pub(super) fn walk<C: Attributes, O: Observer>(
-        &self,
+    /// Never inlined: what has no rules to walk must not pay for the room that walking takes.
+    #[inline(never)]
+    pub(super) fn walk<'p, C: Attributes, O: Observer<'p>>(
+        &'p self,
+        flag: &'p CompiledFlag,
         plan: &Plan,
         context: &C,
         options: &EvalOptions,
-        observer: &mut O,
-    ) -> Result<Hit, Mismatch> {
+        observer: O,
+    ) -> Result<Hit<'p>, Mismatch> {
         if !plan.shape.gated || options.include_testing() {
+            let mut walk = Walk { program: self, context, observer };
             let first = plan.first_rule as usize;
-            for (index, rule) in (0..).zip(&self.rules[first..first + plan.rules as usize]) {
-                observer.rule(index);
-                if self.holds(rule.audience, context, observer)? {
-                    return Ok(Hit { variant: rule.variant, rule: index + 1 });
+            for (index, rule) in (0..).zip(&flag.rules[first..first + plan.rules as usize]) {
+                walk.observer.rule(index);
+                if walk.holds(&flag.arena, rule.audience)? {
+                    return Ok(Hit { variant: &flag.variants[rule.variant as usize], rule: index + 1 });
                 }
             }
         }
-        Ok(Hit { variant: plan.default, rule: 0 })
-    }
-
-    /// Recursion is bounded: lint refuses nesting beyond 32, references between segments included.
-    fn holds<C: Attributes, O: Observer>(
-        &self,
-        node: NodeId,
-        context: &C,
-        observer: &mut O,
-    ) -> Result<bool, Mismatch> {
-        let token = observer.enter(node);
-        let result = match &self.nodes[node as usize] {
-            Node::Test { attribute, test } => self.test(*attribute, test, context),
-            Node::Bucket { attribute, seed, start, end } => {
-                Ok(match context.value(self, *attribute) {
-                    Some(AttrValue::String(id)) if !id.is_empty() => {
-                        (*start..=*end).contains(&bucket_seeded(id, *seed))
-                    }
-                    // M1: a missing, empty or non-text id is in no bucket, and no mismatch.
-                    _ => false,
-                })
-            }
-            Node::And { first, count } => self.all(*first, *count, true, context, observer),
-            Node::Or { first, count } => self.all(*first, *count, false, context, observer),
-            Node::Not(inner) => self.holds(*inner, context, observer).map(|holds| !holds),
-            Node::Segment(segment) => self.holds(self.segments[*segment as usize].root, context, observer),
-        };
-        observer.leave(token, result);
-        result
-    }
-
-    /// Goes on while the parts give `wanted`; short-circuits, so later parts may stay unread.
-    #[inline]
-    fn all<C: Attributes, O: Observer>(
-        &self,
-        first: u32,
-        count: u32,
-        wanted: bool,
-        context: &C,
-        observer: &mut O,
-    ) -> Result<bool, Mismatch> {
-        for child in &self.children[first as usize..(first + count) as usize] {
-            if self.holds(*child, context, observer)? != wanted {
-                return Ok(!wanted);
-            }
-        }
-        Ok(wanted)
-    }
-
-    #[inline]
-    fn test<C: Attributes>(&self, attribute: u32, test: &Test, context: &C) -> Result<bool, Mismatch> {
-        match context.value(self, attribute) {
-            Some(value) => test.apply(value).ok_or_else(|| Mismatch { attribute, actual: value.attr_type() }),
-            // M2: of a missing attribute everything is false but that it is not set.
-            None => Ok(matches!(test, Test::IsNotSet)),
-        }
+        Ok(Hit { variant: &flag.variants[plan.default as usize], rule: 0 })
     }
 
     /// Looks every attribute of the program up in `context`, for evaluations of many flags.
     pub(crate) fn look_up<'c>(&self, context: &'c EvalContext) -> LookedUp<'c> {
         LookedUp(self.attributes.iter().map(|entry| context.find(entry.key.hash, &entry.key.text)).collect())
-    }
-
-    #[inline]
-    pub(crate) fn value(&self, hit: Hit) -> &FlagValue {
-        &self.variants[hit.variant as usize].value
-    }
-
-    pub(crate) fn variant_key(&self, hit: Hit) -> &super::VariantKey {
-        &self.variants[hit.variant as usize].key
-    }
-
-    pub(crate) fn flag_type(&self, flag: FlagId) -> FlagType {
-        self.flags[flag.0 as usize].flag_type
-    }
-
-    pub(crate) fn evaluation(&self, hit: Hit) -> Evaluation<'_> {
-        let variant = &self.variants[hit.variant as usize];
-        Evaluation { value: &variant.value, variant_key: &variant.key, rule_matched: hit.rule_matched() }
     }
 
     pub(crate) fn mismatch(&self, mismatch: Mismatch) -> RuleMatched {
@@ -252,7 +220,7 @@ impl Program {
         }
     }
 
-    pub(crate) fn error(&self, failure: Failure, flag: &str, environment: &str) -> EvalError {
+    pub(crate) fn error(&self, failure: Failure<'_>, flag: &str, environment: &str) -> EvalError {
         match failure {
             Failure::UnknownFlag => EvalError::UnknownFlag { flag: flag.to_owned() },
             Failure::UnknownEnvironment => {
@@ -266,17 +234,116 @@ impl Program {
                     actual,
                 }
             }
-            Failure::FlagType { requested, actual, hit } => EvalError::FlagTypeMismatch {
+            Failure::FlagType { requested, actual, variant } => EvalError::FlagTypeMismatch {
                 flag: flag.to_owned(),
                 requested,
                 actual,
-                variant_key: self.variant_key(hit).as_str().to_owned(),
+                variant_key: variant.as_str().to_owned(),
             },
         }
     }
 }
 
-impl Hit {
+/// What a walk goes by at every node, in one place, so that a step down hands on little.
+struct Walk<'p, 'c, C, O> {
+    program: &'p Program,
+    context: &'c C,
+    observer: O,
+}
+
+impl<'p, C: Attributes, O: Observer<'p>> Walk<'p, '_, C, O> {
+    #[inline(always)]
+    fn holds(&mut self, arena: &'p Arena, node: NodeId) -> Result<bool, Mismatch> {
+        let token = self.observer.enter(arena, node);
+        let result = self.node(arena, &arena.nodes[node as usize]);
+        self.observer.leave(token, result);
+        result
+    }
+
+    /// Inlined wherever a node is looked at: most are tests, which so need no call.
+    #[inline(always)]
+    fn node(&mut self, arena: &'p Arena, node: &'p Node) -> Result<bool, Mismatch> {
+        match node {
+            Node::Test { attribute, test } => self.test(*attribute, test),
+            Node::Bucket { attribute, seed, start, end } => {
+                Ok(match self.context.value(self.program, *attribute) {
+                    Some(AttrValue::String(id)) if !id.is_empty() => {
+                        (*start..=*end).contains(&bucket_seeded(id, *seed))
+                    }
+                    // M1: a missing, empty or non-text id is in no bucket, and no mismatch.
+                    _ => false,
+                })
+            }
+            branch => self.branch(arena, branch),
+        }
+    }
+
+    /// Recursion is bounded: lint refuses nesting beyond 32, references between segments included.
+    fn branch(&mut self, arena: &'p Arena, node: &'p Node) -> Result<bool, Mismatch> {
+        // A segment is most often a conjunction: one call for both.
+        let (arena, node, token) = match node {
+            Node::Segment(segment) => {
+                let segment = self.program.segments.get(*segment);
+                let token = self.observer.enter(&segment.arena, segment.root);
+                (&segment.arena, &segment.arena.nodes[segment.root as usize], Some(token))
+            }
+            other => (arena, other, None),
+        };
+        let result = self.parts(arena, node);
+        if let Some(token) = token {
+            self.observer.leave(token, result);
+        }
+        result
+    }
+
+    /// Goes on while the parts of an `and` hold, or those of an `or` do not: later parts may stay unread.
+    #[inline(always)]
+    fn parts(&mut self, arena: &'p Arena, node: &'p Node) -> Result<bool, Mismatch> {
+        let (first, count, wanted) = match node {
+            Node::And { first, count } => (*first, *count, true),
+            Node::Or { first, count } => (*first, *count, false),
+            Node::Not(inner) => return self.holds(arena, *inner).map(|holds| !holds),
+            other => return self.node(arena, other),
+        };
+        for child in &arena.children[first as usize..(first + count) as usize] {
+            if self.holds(arena, *child)? != wanted {
+                return Ok(!wanted);
+            }
+        }
+        Ok(wanted)
+    }
+
+    #[inline]
+    fn test(&self, attribute: u32, test: &Test) -> Result<bool, Mismatch> {
+        match self.context.value(self.program, attribute) {
+            Some(value) => test.apply(value).ok_or_else(|| Mismatch { attribute, actual: value.attr_type() }),
+            // M2: of a missing attribute everything is false but that it is not set.
+            None => Ok(matches!(test, Test::IsNotSet)),
+        }
+    }
+}
+
+impl CompiledFlag {
+    pub(crate) fn flag_type(&self) -> FlagType {
+        self.flag_type
+    }
+}
+
+impl<'p> Hit<'p> {
+    #[inline]
+    pub(crate) fn value(self) -> &'p FlagValue {
+        &self.variant.value
+    }
+
+    #[inline]
+    pub(crate) fn variant_key(self) -> &'p VariantKey {
+        &self.variant.key
+    }
+
+    pub(crate) fn evaluation(self) -> Evaluation<'p> {
+        Evaluation { value: self.value(), variant_key: self.variant_key(), rule_matched: self.rule_matched() }
+    }
+
     #[inline]
     pub(crate) fn rule_matched(self) -> RuleMatched {
         match self.rule {

@@ -57,6 +57,13 @@ pub struct VersionEvent {
 }
 
 /// How a change is delivered.
+///
+/// # Examples
+/// ```
+/// use leverframe::flags::events::Delivery;
+/// assert_eq!(serde_json::to_string(&Delivery::Inline)?, r#""inline""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -68,6 +75,15 @@ pub enum Delivery {
 }
 
 /// A file in an inline delivery.
+///
+/// # Examples
+/// ```
+/// use leverframe::flags::events::EventFile;
+/// let mut file = EventFile::new("[flag]");
+/// assert!(file.is_intact());
+/// file.content.push('x');
+/// assert!(!file.is_intact());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct EventFile {
@@ -98,6 +114,15 @@ fn digest(bytes: &[u8]) -> String {
 }
 
 /// The `data` of a `resync` event.
+///
+/// # Examples
+/// ```
+/// use leverframe::flags::events::ResyncEvent;
+/// let event = ResyncEvent::new("billing", 75, "sha256:9e", "/s", "slow_reader");
+/// let json = serde_json::to_value(&event)?;
+/// assert_eq!(json["reason"], "slow_reader");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ResyncEvent {
@@ -178,6 +203,18 @@ impl VersionEvent {
 }
 
 /// Which flags of a namespace a reader wants.
+///
+/// # Examples
+/// ```
+/// use leverframe::{document::Tree, flags::events::FlagFilter, manifest::Manifest};
+/// assert_eq!(FlagFilter::only(["b", "a", "b"]), FlagFilter::only(["a", "b"]));
+/// assert_eq!(FlagFilter::only(["a", "*"]), FlagFilter::All);
+///
+/// let tree: Tree = [("namespace.toml", ""), ("README.md", "")].into_iter().collect();
+/// let (files, hash) = FlagFilter::only(["a"]).closure(&tree, &Manifest::new("shop"));
+/// assert_eq!(files.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["namespace.toml"]);
+/// assert!(hash.as_str().starts_with("sha256:"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum FlagFilter {
@@ -217,5 +254,72 @@ impl FlagFilter {
         };
         let fingerprint = Fingerprint::of(&files);
         (files, fingerprint)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{LintOptions, lint_tree};
+
+    #[test]
+    fn events_have_the_fields_of_their_delivery_and_no_others() {
+        let snapshot = VersionEvent::snapshot("billing", 4, "sha256:1", "/s");
+        let files = BTreeMap::from([("flags/a.toml".to_owned(), EventFile::new("x"))]);
+        let inline =
+            VersionEvent::inline("billing", 5, "sha256:1", "sha256:2", files, vec!["flags/b.toml".into()]);
+
+        assert_eq!(
+            serde_json::to_string(&snapshot).unwrap(),
+            r#"{"namespace":"billing","version":4,"delivery":"snapshot","closure_hash":"sha256:1","snapshot_url":"/s"}"#
+        );
+        assert_eq!(
+            serde_json::to_string(&inline).unwrap(),
+            concat!(
+                r#"{"namespace":"billing","version":5,"delivery":"inline","prev_closure_hash":"sha256:1","#,
+                r#""closure_hash":"sha256:2","files":{"flags/a.toml":{"sha256":"#,
+                r#""2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881","content":"x"}},"#,
+                r#""removed":["flags/b.toml"]}"#
+            )
+        );
+        for event in [snapshot, inline] {
+            let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<VersionEvent>(&text).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn fields_that_a_later_server_adds_are_passed_over() {
+        let text =
+            r#"{"namespace":"b","version":1,"closure_hash":"h","snapshot_url":"/s","reason":"r","more":1}"#;
+
+        assert_eq!(
+            serde_json::from_str::<ResyncEvent>(text).unwrap(),
+            ResyncEvent::new("b", 1, "h", "/s", "r")
+        );
+    }
+
+    #[test]
+    fn a_closure_of_all_flags_leaves_out_what_an_archive_leaves_out() {
+        let flag = "schema_version = \"0.1\"\n[flag]\ntype = \"boolean\"\n[flag.variants]\non = true\n\
+                    [flag.environments._]\nvariant = \"on\"\n";
+        let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n";
+        let tree: Tree = [
+            ("namespace.toml", namespace),
+            ("flags/a.toml", flag),
+            ("flags/b.toml", flag),
+            (".exdignore", "flags/b.toml\n"),
+            ("README.md", "read"),
+        ]
+        .into_iter()
+        .collect();
+        let manifest = lint_tree(&tree, &LintOptions::new()).manifest.unwrap();
+
+        let (all, hash) = FlagFilter::All.closure(&tree, &manifest);
+        let (some, same) = FlagFilter::only(["a", "b", "none"]).closure(&tree, &manifest);
+
+        assert_eq!(all.iter().map(|(path, _)| path).collect::<Vec<_>>(), ["flags/a.toml", "namespace.toml"]);
+        assert_eq!((some, same), (all.clone(), hash.clone()));
+        assert_eq!(Fingerprint::of(&all), hash);
     }
 }

@@ -36,8 +36,8 @@ pub struct FlagHandle<T> {
     shared: Arc<Shared>,
     key: Key,
     default: T,
-    /// Upper half: the version (its low bits) that the lower half belongs to. Lower half: the plan's place plus
-    /// one; zero is "not looked up". One word, so that readers never see the halves of different look-ups.
+    /// Upper half: the version (its low bits) that the lower half belongs to; zero, which no version is, where nothing
+    /// was looked up. Lower half: the plan's place. One word, so that readers never see halves of different look-ups.
     found: AtomicU64,
 }
 
@@ -71,7 +71,7 @@ impl<T: FlagData> FlagHandle<T> {
         let result = self
             .plan(&loaded)
             .and_then(|plan| program.resolve_plan(plan, context, options))
-            .and_then(|hit| typed::read(program, hit));
+            .and_then(typed::read);
         result.unwrap_or_else(|failure| {
             self.shared.warn(&loaded, self.key.as_str(), failure);
             self.default.clone()
@@ -79,21 +79,22 @@ impl<T: FlagData> FlagHandle<T> {
     }
 
     #[inline]
-    fn plan(&self, loaded: &Loaded<FlagSnapshot>) -> Result<PlanId, Failure> {
+    fn plan(&self, loaded: &Loaded<FlagSnapshot>) -> Result<PlanId, Failure<'static>> {
         let found = self.found.load(Ordering::Relaxed);
-        match (found as u32).checked_sub(1) {
-            Some(plan) if (found >> 32) as u32 == loaded.version as u32 => Ok(PlanId(plan)),
-            _ => self.look_up(loaded),
+        if (found >> 32) as u32 == loaded.version as u32 {
+            Ok(PlanId(found as u32))
+        } else {
+            self.look_up(loaded)
         }
     }
 
     #[cold]
-    fn look_up(&self, loaded: &Loaded<FlagSnapshot>) -> Result<PlanId, Failure> {
+    fn look_up(&self, loaded: &Loaded<FlagSnapshot>) -> Result<PlanId, Failure<'static>> {
         let program = &loaded.snapshot.program;
-        let flag = program.flag(self.key.hash(), self.key.as_str()).ok_or(Failure::UnknownFlag)?;
+        let flag = program.place(self.key.hash(), self.key.as_str()).ok_or(Failure::UnknownFlag)?;
         let environment = program.environment(&self.shared.environment).ok_or(Failure::UnknownEnvironment)?;
-        let plan = program.plan_id(flag, environment);
-        self.found.store((loaded.version & 0xffff_ffff) << 32 | u64::from(plan.0 + 1), Ordering::Relaxed);
+        let plan = PlanId::of(flag, environment);
+        self.found.store((loaded.version & 0xffff_ffff) << 32 | u64::from(plan.0), Ordering::Relaxed);
         Ok(plan)
     }
 }

@@ -268,31 +268,49 @@ impl LoadOptions {
     /// `Fetch` for a scheme that no source serves and for settings that a backend refuses; `Io` for a malformed
     /// `file` URI.
     pub fn source_of(&self, uri: &str) -> Result<Arc<dyn Source>, LoadError> {
-        let mut wiring = Wiring::of_process(self.clock()).map_err(LoadError::Fetch)?;
-        if let Some(registry) = &self.registry {
-            wiring = wiring.with_registry(registry.clone());
-        }
-        wiring = match (&self.transport, self.http_backend) {
-            (Some(transport), _) => wiring.with_transport(Arc::clone(transport)),
-            (None, Some(backend)) => wiring.with_backend(backend).map_err(LoadError::Fetch)?,
-            (None, None) => wiring,
-        };
+        let wiring = self.wiring().map_err(LoadError::Fetch)?;
         wiring.source("", uri, self.auth.clone()).map_err(|error| match error.kind() {
             ErrorKind::Invalid if uri.starts_with("file://") => LoadError::Io(error),
             _ => LoadError::Fetch(error),
         })
     }
 
+    /// Returns true if only what somebody has signed is served.
+    pub(super) fn asks_for_signature(&self) -> bool {
+        #[cfg(feature = "signed")]
+        return self.trust.is_some();
+        #[cfg(not(feature = "signed"))]
+        false
+    }
+
+    /// Puts together what sources are made of, as these options and the process's environment say.
+    pub(super) fn wiring(&self) -> Result<Wiring, Error> {
+        let mut wiring = Wiring::of_process(self.clock())?;
+        if let Some(registry) = &self.registry {
+            wiring = wiring.with_registry(registry.clone());
+        }
+        match (&self.transport, self.http_backend) {
+            (Some(transport), _) => Ok(wiring.with_transport(Arc::clone(transport))),
+            (None, Some(backend)) => wiring.with_backend(backend),
+            (None, None) => Ok(wiring),
+        }
+    }
+
     /// Settles where the archive is kept, now that the source is known.
     pub(crate) fn keeping_archive_of(mut self, source: &dyn Source, uri: &str) -> Self {
-        if let (None, Some(path)) = (&self.keep, &self.cache_path)
-            && !matches!(source.name(), "file" | "git")
-        {
+        if !matches!(source.name(), "file" | "git") {
             let name =
                 uri.split(['?', '#']).next().and_then(|uri| uri.rsplit('/').next()).unwrap_or_default();
-            self.keep = Some(Keep::in_file(path).named(name));
+            self.keep_archive_named(name);
         }
         self
+    }
+
+    /// Keeps archives under the cache path, unless they are kept elsewhere.
+    pub(super) fn keep_archive_named(&mut self, name: &str) {
+        if let (None, Some(path)) = (&self.keep, &self.cache_path) {
+            self.keep = Some(Keep::in_file(path).named(name));
+        }
     }
 }
 

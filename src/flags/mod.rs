@@ -10,6 +10,8 @@ mod client;
 mod error;
 pub mod events;
 #[cfg(feature = "async-tokio")]
+mod group;
+#[cfg(feature = "async-tokio")]
 mod handle;
 mod lint;
 mod load;
@@ -20,12 +22,14 @@ mod namespace;
 mod pinned;
 mod product;
 mod refresh;
+pub(crate) mod remote;
 mod typed;
 
 #[cfg(feature = "async-tokio")]
 pub use self::{
     client::{ExdClient, ExdClientBuilder},
     error::ExdError,
+    group::{ExdClientGroup, ExdClientGroupBuilder},
     handle::FlagHandle,
     manifest_client::{
         IfVersion, ManifestClient, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest,
@@ -40,6 +44,7 @@ pub use self::{
     namespace::{NamedFile, Namespace},
     product::{FlagSnapshot, NamespaceMeta},
     refresh::RefreshHandle,
+    remote::NamespaceBuilder,
     typed::FlagData,
 };
 pub use crate::manifest::model::FlagValue;

@@ -16,6 +16,7 @@ use crate::{
     eval::{EvalContext, EvalError, EvalOptions, EvalResult, Failure, Trace},
     live::{Feed, Loaded, Outcome, Product, Schedule, Status, Stop, block_on},
     manifest::model::Environment,
+    sources::server::stream::StreamSource,
     traits::Source,
 };
 
@@ -49,6 +50,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Namespace {
     pub(super) feed: Feed<FlagProduct>,
+    /// The source, where it is told of changes by an event stream.
+    pub(super) stream: Option<Arc<StreamSource>>,
 }
 
 impl Namespace {
@@ -82,7 +85,7 @@ impl Namespace {
         let document = Document::new(Revision::new("memory"), Content::Tree(tree));
         let product = FlagProduct::new(Some(slug.into()));
         let snapshot = product.build(document, None)?;
-        Ok(Self { feed: Feed::fixed(product, snapshot, LoadOptions::new().clock()) })
+        Ok(Self { feed: Feed::fixed(product, snapshot, LoadOptions::new().clock()), stream: None })
     }
 
     /// Loads what a URI names.
@@ -119,7 +122,7 @@ impl Namespace {
     /// Whatever the source reports, and `Lint` when what it brought has lint errors.
     pub fn from_source(source: Arc<dyn Source>, options: &LoadOptions) -> Result<Self, LoadError> {
         let feed = block_on(Feed::open_with(options.product(), source, options.clock(), options.ladder()))?;
-        Ok(Self { feed })
+        Ok(Self { feed, stream: None })
     }
 
     /// Returns the namespace's slug.
@@ -220,7 +223,9 @@ impl Namespace {
     /// # Errors
     /// What loading can report, and `SlugMismatch`; what was served before stays.
     pub fn refresh(&self) -> Result<(), LoadError> {
-        block_on(self.feed.refresh()).map(drop)
+        block_on(self.feed.refresh())?;
+        self.settle();
+        Ok(())
     }
 
     /// Asks the source for news and swaps them in, as the background refresh does: what did not change is neither
@@ -229,7 +234,23 @@ impl Namespace {
     /// # Errors
     /// As [`Namespace::refresh`].
     pub fn poll(&self) -> Result<Outcome, LoadError> {
-        block_on(self.feed.poll())
+        block_on(self.poll_here())
+    }
+
+    /// [`Namespace::poll`] for a thread that has its own `block_on`.
+    pub(super) async fn poll_here(&self) -> Result<Outcome, LoadError> {
+        let outcome = self.feed.poll().await?;
+        self.settle();
+        Ok(outcome)
+    }
+
+    /// Lets the source know what is served after a load that went well.
+    pub(super) fn settle(&self) {
+        if let Some(stream) = &self.stream
+            && let Some(served) = self.feed.status().revision
+        {
+            stream.settle(&served);
+        }
     }
 
     /// Starts a thread that looks at the source every `interval`, and at once when the source says that it changed.
@@ -243,10 +264,10 @@ impl Namespace {
 
     pub(crate) fn start_refresh(&self, schedule: Schedule) -> RefreshHandle {
         let stop = Stop::new();
-        let feed = self.feed.clone();
+        let namespace = self.clone();
         let seen = stop.clone();
         let run = move || {
-            block_on(feed.run(schedule, &seen, |feed| async move { feed.poll().await }));
+            block_on(namespace.feed.run(schedule, &seen, |_| async { namespace.poll_here().await }));
         };
         RefreshHandle::new(thread::Builder::new().name("leverframe-refresh".to_owned()).spawn(run), stop)
     }
@@ -266,7 +287,9 @@ impl Namespace {
     /// Returns version, revision, staleness and failures in one piece.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.feed.status()
+        let mut status = self.feed.status();
+        status.stream = self.stream.as_ref().map(|stream| stream.status());
+        status
     }
 
     /// Waits until more than `seen` refreshes have settled, well or not, and returns how many have; see
@@ -305,7 +328,7 @@ impl Namespace {
         program
             .find(flag, environment)
             .and_then(|(id, env)| program.resolve(id, env, context, options))
-            .and_then(|hit| typed::read(program, hit))
+            .and_then(typed::read)
             .map_err(|failure| program.error(failure, flag, environment))
     }
 }

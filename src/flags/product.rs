@@ -12,11 +12,11 @@ use bytes::Bytes;
 use crate::{
     Error, ErrorKind, Retry,
     document::{Content, Delta, Document, Revision},
-    eval::Program,
+    eval::{Edits, Program},
     flags::LoadError,
     live::Product,
     manifest::{
-        Fingerprint, LintOptions, Manifest, Workspace,
+        Fingerprint, LintOptions, Manifest, Touched, Workspace,
         archive::{self, slug_of_file},
         lint_tree,
         model::Environment,
@@ -303,7 +303,7 @@ impl Product for FlagProduct {
 }
 
 fn apply(delta: &Delta, served: &FlagSnapshot, named: &Named) -> Result<FlagSnapshot, LoadError> {
-    let workspace = named.workspace.apply(delta).map_err(LoadError::Lint)?;
+    let (workspace, touched) = named.workspace.applied(delta).map_err(LoadError::Lint)?;
     if let Some(promised) = delta.digest()
         && promised != workspace.fingerprint().as_str()
     {
@@ -313,12 +313,12 @@ fn apply(delta: &Delta, served: &FlagSnapshot, named: &Named) -> Result<FlagSnap
             .hint("the whole is loaded instead; if this happens often, compare the versions of server and client");
         return Err(LoadError::Fetch(error));
     }
-    let manifest = workspace.manifest();
+    let manifest = workspace.head();
     if manifest.slug != served.meta.slug {
         return Err(LoadError::SlugMismatch { expected: served.meta.slug.clone(), found: manifest.slug });
     }
     Ok(FlagSnapshot {
-        program: Program::compile(&manifest),
+        program: program(&served.program, &workspace, &touched),
         fingerprint: workspace.fingerprint().clone(),
         meta: manifest.into(),
         wrapped: served.wrapped,
@@ -326,4 +326,20 @@ fn apply(delta: &Delta, served: &FlagSnapshot, named: &Named) -> Result<FlagSnap
         #[cfg(feature = "signed")]
         counter: None,
     })
+}
+
+/// Compiles what a change touched, or the whole where that is not enough.
+fn program(served: &Program, workspace: &Workspace, touched: &Touched) -> Program {
+    let edited = match touched {
+        Touched::Parts { flags, segments, attributes } => {
+            let edits = Edits {
+                flags: flags.iter().map(|key| (&**key, workspace.flag(key))).collect(),
+                segments: segments.iter().map(|key| (&**key, workspace.segment(key))).collect(),
+                attributes: attributes.iter().map(|name| &**name).collect(),
+            };
+            served.edited(workspace, &edits)
+        }
+        Touched::Whole => None,
+    };
+    edited.unwrap_or_else(|| Program::compile(&workspace.manifest()))
 }

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::product::FlagSnapshot;
 use crate::{
     eval::{
-        Attributes, EnvId, EvalContext, EvalOptions, EvalResult, Failure, FlagId, Hit, Program, RuleMatched,
+        Attributes, CompiledFlag, EnvId, EvalContext, EvalOptions, EvalResult, Failure, Hit, RuleMatched,
         VariantKey,
     },
     live::Loaded,
@@ -66,12 +66,12 @@ flag_data! {
 
 /// Reads what a resolution gave as `T`.
 #[inline]
-pub(super) fn read<T: FlagData>(program: &Program, hit: Hit) -> Result<T, Failure> {
-    let value = program.value(hit);
+pub(super) fn read<T: FlagData>(hit: Hit<'_>) -> Result<T, Failure<'_>> {
+    let value = hit.value();
     T::read(value).ok_or_else(|| Failure::FlagType {
         requested: T::FLAG_TYPE,
         actual: value.flag_type(),
-        hit,
+        variant: hit.variant_key(),
     })
 }
 
@@ -79,20 +79,20 @@ pub(super) fn read<T: FlagData>(program: &Program, hit: Hit) -> Result<T, Failur
 #[inline]
 pub(super) fn structured<C: Attributes>(
     loaded: &Loaded<FlagSnapshot>,
-    flag: FlagId,
+    flag: &CompiledFlag,
     environment: EnvId,
     context: &C,
     options: &EvalOptions,
 ) -> EvalResult {
     let program = &loaded.snapshot.program;
     let (value, variant_key, rule_matched) = match program.resolve(flag, environment, context, options) {
-        Ok(hit) => (program.value(hit).clone(), program.variant_key(hit).clone(), hit.rule_matched()),
+        Ok(hit) => (hit.value().clone(), hit.variant_key().clone(), hit.rule_matched()),
         Err(failure) => {
             let rule_matched = match failure {
                 Failure::AttrType(mismatch) => program.mismatch(mismatch),
                 _ => RuleMatched::SdkDefault,
             };
-            (FlagValue::fallback(program.flag_type(flag)), VariantKey::default(), rule_matched)
+            (FlagValue::fallback(flag.flag_type()), VariantKey::default(), rule_matched)
         }
     };
     EvalResult { value, variant_key, rule_matched, flag_version: loaded.version }
@@ -108,8 +108,8 @@ pub(super) fn structured_all(
     let program = &loaded.snapshot.program;
     let attributes = program.look_up(context);
     let mut all = HashMap::with_capacity(program.len());
-    for (flag, key) in program.flag_ids() {
-        all.insert(key.to_owned(), structured(loaded, flag, environment, &attributes, options));
+    for flag in program.in_order() {
+        all.insert(flag.key().to_owned(), structured(loaded, flag, environment, &attributes, options));
     }
     all
 }

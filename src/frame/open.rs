@@ -16,9 +16,13 @@ use crate::{
     config::FlagsSettings,
     encoding::hex,
     error::chain,
-    flags::{LoadError, LoadOptions, Namespace, RefreshHandle},
+    flags::{
+        LoadError, LoadOptions, Namespace, RefreshHandle,
+        remote::{Streamed, filter_of, load_polled, open_streams},
+    },
     live::{Keep, Schedule, StalePolicy},
     manifest::lint::did_you_mean,
+    sources::server::{self, ServerConfig, ServerPlace},
     traits::CacheStore,
     wiring::Wiring,
 };
@@ -37,7 +41,8 @@ impl Entry {
         let table =
             Table { key: format!("flags.{name}"), settings: wiring.config.read(&format!("flags.{name}"))? };
         let settings = &table.settings;
-        if settings.uri.is_empty() {
+        let is_server = settings.source == server::NAME || settings.uri.starts_with("exd-server");
+        if settings.uri.is_empty() && !is_server {
             return Err(table
                 .missing("uri")
                 .hint("set it to where the namespace is, such as `file:///etc/app/flags`"));
@@ -47,13 +52,23 @@ impl Entry {
                 .missing("environment")
                 .hint("set it to the environment that this process runs in"));
         }
-        let options = table.options(cache)?.with_clock(Arc::clone(&wiring.clock));
-        let source = wiring.source(&settings.source, &settings.uri, table.auth())?;
-        let options = options.keeping_archive_of(&*source, &settings.uri);
-        let namespace = Namespace::from_source(source, &options).map_err(|e| table.refused(&e))?;
+        let interval =
+            if settings.event_stream { settings.safety_net_interval_ms } else { settings.poll_interval_ms };
+        let namespace = if is_server {
+            table.load_from_server(wiring, cache, name)?
+        } else {
+            if settings.event_stream {
+                return Err(table
+                    .wrong("event_stream", "only a server has an event stream")
+                    .hint("set `source = \"server\"`, or a URI of `exd-server://`"));
+            }
+            let options = table.options(cache, &settings.uri)?.with_clock(Arc::clone(&wiring.clock));
+            let source = wiring.source(&settings.source, &settings.uri, table.auth())?;
+            let options = options.keeping_archive_of(&*source, &settings.uri);
+            Namespace::from_source(source, &options).map_err(|e| table.refused(&e))?
+        };
         // A fleet with one configuration must not ask in step.
-        let schedule = Schedule::every(Duration::from_millis(settings.poll_interval_ms)).jittered();
-        let refresh = namespace.start_refresh(schedule);
+        let refresh = namespace.start_refresh(Schedule::every(Duration::from_millis(interval)).jittered());
         Ok(Self {
             #[cfg(feature = "async-tokio")]
             client: crate::flags::ExdClient::over(&namespace, &settings.environment, settings.dry_run),
@@ -86,7 +101,54 @@ impl Table {
         }
     }
 
-    fn options(&self, cache: &Arc<dyn CacheStore>) -> Result<LoadOptions> {
+    /// Loads a namespace of a server, polled or told of.
+    fn load_from_server(
+        &self,
+        wiring: &Wiring,
+        cache: &Arc<dyn CacheStore>,
+        name: &str,
+    ) -> Result<Namespace> {
+        let settings = &self.settings;
+        let place = self.server_place(&wiring.config.read("source.server")?, name)?;
+        let options = self.options(cache, &place.to_string())?.with_clock(Arc::clone(&wiring.clock));
+        let auth = self.auth();
+        let loaded = if settings.event_stream {
+            let member = Streamed {
+                place,
+                environment: settings.environment.clone(),
+                filter: filter_of(settings.event_stream_flags.iter().map(String::as_str)),
+                working_tree: Some(&settings.working_tree).filter(|p| !p.as_os_str().is_empty()).cloned(),
+            };
+            open_streams(wiring, auth.as_ref(), &options, vec![member]).and_then(|opened| {
+                let opened = opened.into_iter().next();
+                opened.ok_or_else(|| LoadError::Builder("nothing was opened".to_owned()))?.load(&options)
+            })
+        } else {
+            load_polled(wiring, place, auth.as_ref(), &options)
+        };
+        loaded.map_err(|e| self.refused(&e))
+    }
+
+    fn server_place(&self, server: &ServerConfig, name: &str) -> Result<ServerPlace> {
+        let settings = &self.settings;
+        let or = |own: &str, other: &str| if own.is_empty() { other.to_owned() } else { own.to_owned() };
+        if settings.uri.starts_with("exd-server") {
+            return ServerPlace::of_uri(&settings.uri);
+        }
+        let url = or(&settings.uri, &server.url);
+        if url.is_empty() {
+            return Err(self.missing("uri").hint(
+                "set it to the server's base URL, or `source.server.url` for all namespaces, or EXD_SERVER_URL",
+            ));
+        }
+        let place = ServerPlace::new(&url, &or(&settings.namespace, name))?;
+        match or(&settings.tenant, &server.tenant).as_str() {
+            "" => Ok(place),
+            tenant => place.with_tenant(tenant),
+        }
+    }
+
+    fn options(&self, cache: &Arc<dyn CacheStore>, uri: &str) -> Result<LoadOptions> {
         let settings = &self.settings;
         let mut options = LoadOptions::new()
             .with_stale_policy(self.policy()?, Duration::from_millis(settings.max_stale_age_ms));
@@ -94,7 +156,7 @@ impl Table {
             options = options.with_cache_path(&settings.cache_path);
         } else if settings.generations > 0 && cache.name() != cache_memory::NAME {
             // Another place under the same name is another succession.
-            let place = &hex(&Sha256::digest(without_user_info(&settings.uri)))[..12];
+            let place = &hex(&Sha256::digest(without_user_info(uri)))[..12];
             let keep = Keep::in_store(Arc::clone(cache), &format!("{}.{place}", self.key))?;
             options =
                 options.with_keep(keep.generations(settings.generations.try_into().unwrap_or(usize::MAX)));

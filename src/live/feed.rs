@@ -254,6 +254,7 @@ impl<P: Product> Feed<P> {
             failures: state.failures,
             bytes: state.bytes,
             quarantined: state.quarantined.clone(),
+            stream: None,
         }
     }
 

@@ -34,15 +34,24 @@ use crate::{
 #[must_use = "it does nothing until it is handed to a feed"]
 pub struct Ladder {
     keep: Option<Keep>,
+    mirror: Option<Mirror>,
     baseline: Option<Document>,
     policy: StalePolicy,
     oldest: Duration,
+}
+
+/// What the source itself has kept of the document, with the time it was last confirmed.
+#[derive(Clone, Debug)]
+struct Mirror {
+    document: Document,
+    confirmed_at: SystemTime,
 }
 
 impl Default for Ladder {
     fn default() -> Self {
         Self {
             keep: None,
+            mirror: None,
             baseline: None,
             policy: StalePolicy::default(),
             oldest: Duration::from_secs(86_400),
@@ -59,6 +68,13 @@ impl Ladder {
     /// Keeps what the source brings, for when it fails.
     pub fn with_keep(mut self, keep: Keep) -> Self {
         self.keep = Some(keep);
+        self
+    }
+
+    /// Adds what the source itself has kept, which goes before what is kept for it; at a start the source is asked for
+    /// news since then.
+    pub(crate) fn with_mirror(mut self, document: Document, confirmed_at: SystemTime) -> Self {
+        self.mirror = Some(Mirror { document, confirmed_at });
         self
     }
 
@@ -115,10 +131,11 @@ impl Ladder {
             Ok(start) => return Ok(start),
             Err(failure) => failure,
         };
-        let start = match self.start_from_generations(product, &kept, now).await {
-            Some(start) => Some(start),
-            None => self.start_from_baseline(product),
-        };
+        let mut start = self.start_from_mirror(product, now).filter(|start| self.may_start_at(start.age));
+        if start.is_none() {
+            start = self.start_from_generations(product, &kept, now).await;
+        }
+        let start = start.or_else(|| self.start_from_baseline(product));
         let Failed { error, refused } = failure;
         let Some(mut start) = start else { return Err(error) };
         tracing::warn!(
@@ -141,9 +158,13 @@ impl Ladder {
         now: SystemTime,
     ) -> Result<Start<P::Snapshot>, Failed<P::Error>> {
         let failed = |error| Failed { error: product.not_loaded(source, error), refused: None };
-        let since = newest.and_then(|kept| kept.revision.as_ref());
+        let mirrored = self.mirror.as_ref().map(|mirror| mirror.document.revision());
+        let since = mirrored.or(newest.and_then(|kept| kept.revision.as_ref()));
         let document = match source.load(since).await.map_err(failed)? {
             Load::Unchanged => {
+                if let Some(start) = self.start_from_mirror(product, now) {
+                    return Ok(start.confirmed());
+                }
                 if let Some(newest) = newest
                     && let Some(start) = self.start_from_kept(product, newest, now).await
                 {
@@ -174,6 +195,27 @@ impl Ladder {
         Ok(start)
     }
 
+    fn start_from_mirror<P: Product>(&self, product: &P, now: SystemTime) -> Option<Start<P::Snapshot>> {
+        let Mirror { document, confirmed_at } = self.mirror.as_ref()?;
+        match product.build(document.clone(), None) {
+            Ok(snapshot) => {
+                let mut start = Start::of(snapshot, Origin::Kept);
+                start.revision = Some(document.revision().clone());
+                start.bytes = size(document.content());
+                start.age = now.duration_since(*confirmed_at).unwrap_or_default();
+                Some(start)
+            }
+            Err(error) => {
+                tracing::warn!(product = P::NAME, error = %chain(&error), "what the source kept does not pass the checks");
+                None
+            }
+        }
+    }
+
+    fn may_start_at(&self, age: Duration) -> bool {
+        self.policy != StalePolicy::Fail || !self.is_too_old(age)
+    }
+
     async fn start_from_generations<P: Product>(
         &self,
         product: &P,
@@ -181,7 +223,7 @@ impl Ladder {
         now: SystemTime,
     ) -> Option<Start<P::Snapshot>> {
         for kept in kept {
-            if self.policy == StalePolicy::Fail && self.is_too_old(kept.age(now)) {
+            if !self.may_start_at(kept.age(now)) {
                 tracing::warn!(
                     product = P::NAME,
                     age_seconds = kept.age(now).as_secs(),

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{ErrorKind, document::Revision};
+use crate::{
+    ErrorKind,
+    document::Revision,
+    sse::{StreamState, StreamStatus},
+};
 
 /// What a refresh did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,8 @@ pub struct Status {
     pub bytes: u64,
     /// The revision of a document that the source offers and that did not pass the checks.
     pub quarantined: Option<Revision>,
+    /// How the event stream stands, where there is one.
+    pub stream: Option<StreamStatus>,
 }
 
 /// Writes the figures of several feeds in the text format that Prometheus and OpenMetrics scrapers read.
@@ -125,6 +131,16 @@ pub fn metrics_text<'a>(feeds: impl IntoIterator<Item = (&'a str, &'a Status)>) 
         ("quarantined", "gauge", "1 if the source offers a document that does not pass the checks.", |s| {
             Some(f64::from(u8::from(s.quarantined.is_some())))
         }),
+        ("stream_connections_total", "counter", "How often the event stream was opened.", |s| {
+            Some(s.stream.as_ref()?.connections as f64)
+        }),
+        ("stream_events_total", "counter", "Events that the stream brought.", |s| {
+            Some(s.stream.as_ref()?.events as f64)
+        }),
+        ("stream_connected_timestamp_seconds", "gauge", "Since when the event stream is open.", |s| {
+            let since = s.stream.as_ref()?.connected_since?;
+            Some(since.duration_since(UNIX_EPOCH).ok()?.as_secs_f64())
+        }),
     ];
     let feeds: Vec<(String, &Status)> =
         feeds.into_iter().map(|(name, status)| (label(name), status)).collect();
@@ -136,6 +152,19 @@ pub fn metrics_text<'a>(feeds: impl IntoIterator<Item = (&'a str, &'a Status)>) 
             if let Some(value) = read(status) {
                 let _ = writeln!(text, "leverframe_feed_{name}{{feed=\"{feed}\"}} {value}");
             }
+        }
+    }
+    let _ = writeln!(
+        text,
+        "# HELP leverframe_feed_stream_state 1 for the state that the event stream is in.\n\
+         # TYPE leverframe_feed_stream_state gauge"
+    );
+    for (feed, stream) in feeds.iter().filter_map(|(feed, status)| Some((feed, status.stream.as_ref()?))) {
+        for state in StreamState::ALL {
+            let value = u8::from(state == stream.state);
+            let state = state.as_str();
+            let _ =
+                writeln!(text, "leverframe_feed_stream_state{{feed=\"{feed}\",state=\"{state}\"}} {value}");
         }
     }
     let _ = writeln!(

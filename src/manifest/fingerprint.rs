@@ -45,13 +45,19 @@ impl Fingerprint {
         let mut whole = Sha256::new();
         for (path, entry) in entries {
             if let Entry::File(content) = entry {
-                whole.update(path.as_bytes());
-                whole.update([0]);
-                whole.update(hex(&Sha256::digest(content)));
-                whole.update(b"\n");
+                whole.update(Self::line(path, content));
             }
         }
-        Self(format!("sha256:{}", hex(&whole.finalize())))
+        Self::from_digest(&whole.finalize())
+    }
+
+    /// Returns the line that stands for a file.
+    pub(super) fn line(path: &str, content: &[u8]) -> String {
+        format!("{path}\0{}\n", hex(&Sha256::digest(content)))
+    }
+
+    pub(super) fn from_digest(digest: &[u8]) -> Self {
+        Self(format!("sha256:{}", hex(digest)))
     }
 
     /// Returns `sha256:` and 64 lower-case hex digits.

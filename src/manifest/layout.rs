@@ -172,7 +172,12 @@ impl<'t> Layout<'t> {
 /// The file of patterns, in the gitignore dialect (M10).
 const IGNORE_FILE: &str = ".exdignore";
 /// The signature over the files; not one of them.
-pub(crate) const SIGNATURE_FILE: &str = "leverframe.sig";
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::manifest::SIGNATURE_FILE, "leverframe.sig");
+/// ```
+pub const SIGNATURE_FILE: &str = "leverframe.sig";
 
 /// Returns true for names of files whose content a namespace may need, wherever they stand.
 pub(crate) fn needs_content(name: &str) -> bool {

@@ -19,14 +19,16 @@ pub mod signature;
 mod tar;
 mod workspace;
 
+pub(crate) use self::workspace::Touched;
 pub use self::{
     closure::closure,
     diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
     diff::{Case, Change, ChangeKind, Diff, Move, Moved, TooMany},
     fingerprint::Fingerprint,
-    layout::{Found, Layout},
+    layout::{Found, Layout, SIGNATURE_FILE},
     lint::{LintOptions, Linted, lint_tree},
     model::Manifest,
+    names::{is_environment, is_key, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
     workspace::Workspace,
 };

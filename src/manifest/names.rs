@@ -4,12 +4,26 @@
 const LONGEST: usize = 63;
 
 /// Returns true for the key of a flag or segment: `[a-z][a-z0-9_-]*`, at most 63 characters.
-pub(crate) fn is_key(name: &str) -> bool {
+///
+/// # Examples
+/// ```
+/// use leverframe::manifest::is_key;
+/// assert!(is_key("new-checkout_2") && !is_key("2fast"));
+/// ```
+#[must_use]
+pub fn is_key(name: &str) -> bool {
     is(name, |first| first.is_ascii_lowercase(), true)
 }
 
 /// Returns true for an environment (M12): `[a-z][a-z0-9_-]*`, at most 63 characters.
-pub(crate) fn is_environment(name: &str) -> bool {
+///
+/// # Examples
+/// ```
+/// use leverframe::manifest::is_environment;
+/// assert!(is_environment("production") && !is_environment("Production"));
+/// ```
+#[must_use]
+pub fn is_environment(name: &str) -> bool {
     is_key(name)
 }
 
@@ -18,8 +32,15 @@ pub(crate) fn is_variant_key(name: &str) -> bool {
     is(name, |first| first.is_ascii_lowercase() || first.is_ascii_digit(), true)
 }
 
-/// Returns true for a namespace's slug (M13): `[a-z][a-z0-9-]*`, at most 63 characters.
-pub(crate) fn is_slug(name: &str) -> bool {
+/// Returns true for the slug of a namespace (M13) or a tenant: `[a-z][a-z0-9-]*`, at most 63 characters.
+///
+/// # Examples
+/// ```
+/// use leverframe::manifest::is_slug;
+/// assert!(is_slug("payments") && !is_slug("team_a"));
+/// ```
+#[must_use]
+pub fn is_slug(name: &str) -> bool {
     is(name, |first| first.is_ascii_lowercase(), false)
 }
 

@@ -6,3 +6,5 @@ pub mod ftps;
 #[cfg(feature = "source-git")]
 pub mod git;
 pub mod https;
+pub mod server;
+pub(crate) mod web;

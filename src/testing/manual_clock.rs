@@ -74,6 +74,12 @@ impl ManualClock {
         self.lock().sleepers.len()
     }
 
+    /// Returns when the sleeps that wait end, in order: a test that moves the clock by what is waited for looks here.
+    #[must_use]
+    pub fn deadlines(&self) -> Vec<Tick> {
+        self.lock().sleepers.keys().map(|(deadline, _)| *deadline).collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -36,6 +36,8 @@ pub struct Request {
     pub deadline: Duration,
     /// How large the answer's body may be. Default: 5,000,000 bytes, a namespace's archive.
     pub body_limit: u64,
+    /// How often the layers around a transport may send it in all, at most. Default: as often as their policy says.
+    pub attempts: u32,
 }
 
 impl Request {
@@ -49,6 +51,7 @@ impl Request {
             body: Bytes::new(),
             deadline: Duration::from_secs(30),
             body_limit: 5_000_000,
+            attempts: u32::MAX,
         }
     }
 
@@ -69,6 +72,13 @@ impl Request {
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Sets how often the layers around a transport may send it: once, where the caller has pauses of its own.
+    #[must_use]
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.attempts = most;
         self
     }
 

@@ -12,7 +12,7 @@ use leverframe::{
 
 /// Brings the state as a change where it knows the state that is asked about.
 #[derive(Debug, Default)]
-struct Versions {
+pub(crate) struct Versions {
     state: Mutex<State>,
 }
 
@@ -26,7 +26,7 @@ struct State {
 }
 
 impl Versions {
-    fn of(tree: Tree) -> Arc<Self> {
+    pub(crate) fn of(tree: Tree) -> Arc<Self> {
         Arc::new(Self { state: Mutex::new(State { trees: vec![tree], ..State::default() }) })
     }
 
@@ -38,6 +38,10 @@ impl Versions {
             None => drop(tree.remove(path)),
         }
         state.trees.push(tree);
+    }
+
+    pub(crate) fn set(&self, tree: Tree) {
+        self.state.lock().unwrap().trees.push(tree);
     }
 
     fn lie_once(&self) {
@@ -112,11 +116,11 @@ fn value(namespace: &Namespace, key: &str) -> Option<bool> {
         .and_then(|hit| hit.value.as_bool())
 }
 
-fn options() -> LoadOptions {
+pub(crate) fn options() -> LoadOptions {
     LoadOptions::new().with_changes_applied()
 }
 
-fn open(source: &Arc<Versions>, options: &LoadOptions) -> Namespace {
+pub(crate) fn open(source: &Arc<Versions>, options: &LoadOptions) -> Namespace {
     let source: Arc<Versions> = Arc::clone(source);
     Namespace::from_source(source, options).unwrap()
 }

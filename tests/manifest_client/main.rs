@@ -370,6 +370,27 @@ fn the_servers_lint_comes_back_as_findings() {
 }
 
 #[test]
+fn a_lint_answer_comes_whole_in_either_form_or_not_at_all() {
+    let finding = || json!({ "code": "E005", "message": "unknown segment" });
+    let (_dir, shop) = place();
+    fs::create_dir_all(shop.join("flags")).unwrap();
+    let ask = |body: Value| {
+        let server = Scripted::start(move |_| json(200, body.clone()));
+        block_on(client(&server).lint("shop", &shop))
+    };
+
+    let nested =
+        ask(json!({ "passed": false, "lint": { "errors": [finding()], "warnings": [], "infos": [] } }));
+    let beside = ask(json!({ "passed": false, "errors": [finding()], "warnings": [], "infos": [] }));
+
+    assert_eq!(nested.unwrap(), beside.unwrap());
+    for odd in [json!({ "passed": true }), json!({ "passed": false, "errors": [] }), json!({ "errors": [] })]
+    {
+        assert!(matches!(ask(odd.clone()), Err(ManifestError::Malformed(_))), "{odd}");
+    }
+}
+
+#[test]
 fn a_tenant_is_named_in_the_path_where_one_is_given() {
     let server =
         Scripted::start(|_| refusal(403, "forbidden", "the token does not permit this here", json!({})));

@@ -16,6 +16,7 @@ use leverframe::{
     manifest::{LintOptions, Manifest, lint_tree},
 };
 use leverframe_benches::{
+    changes,
     engine::{Engine, flags_in_turn, one_flag, users_in_turn, verified},
     load,
     measure::{Side, alone, alternate, whole},
@@ -64,6 +65,7 @@ impl Suite {
         self.threads(&ours, &workload);
         self.whole_namespaces(&ours, &workload);
         self.loading();
+        changes::measure(&self.options, &mut self.report);
         self.memory();
     }
 

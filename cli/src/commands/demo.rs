@@ -1,19 +1,27 @@
 //! `leverframe demo`: the whole thing at work on the payments namespace.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use leverframe::{
-    EvalContext, EvalOptions, ExdClient,
+    EvalContext, EvalOptions, ExdClient, IfVersion, ManifestClient, Secret,
     backends::clock_system::SystemClock,
     document::Tree,
     manifest::{LintOptions, lint_tree},
     traits::Clock,
 };
+use leverframe_server::{
+    Running, ServeOptions, Server,
+    admin::Admin,
+    model::{LoginMode, NamespaceRecord, Tenant, TokenType},
+    store,
+};
+use tempfile::TempDir;
 
 use crate::{
     failure::{Failure, exit},
     output::{BOLD, CYAN, DIM, GREEN, Out, Sources, draw, plural, styled},
     place::write_tree,
+    signals::{Asked, Signals},
 };
 
 /// The flag that the demonstration looks at, and the line it edits.
@@ -27,7 +35,7 @@ pub(super) fn run(once: bool, out: &mut Out) -> Result<u8, Failure> {
     lint(&tree, out)?;
     evaluate(&tree, &users, out)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(follow(&tree, &users, once, out))?;
+    runtime.block_on(serve(&tree, &users, once, out))?;
     Ok(exit::OK)
 }
 
@@ -72,78 +80,150 @@ fn evaluate(tree: &Tree, users: &[(&str, EvalContext)], out: &mut Out) -> Result
     Ok(())
 }
 
-async fn follow(
-    tree: &Tree,
-    users: &[(&str, EvalContext)],
-    once: bool,
-    out: &mut Out,
-) -> Result<(), Failure> {
-    heading(4, "Edit a rule while a client runs", out)?;
-    let folder = tempfile::tempdir()?;
-    let dir = folder.path().join("payments");
+/// A server with one tenant and one namespace, of which nothing is left when it is dropped.
+struct Team {
+    folder: TempDir,
+    running: Running,
+    /// May push.
+    writer: Secret,
+    /// May read.
+    reader: Secret,
+    /// May look at everything in the tenant.
+    admin: Secret,
+}
+
+impl Team {
+    async fn start() -> Result<Self, Failure> {
+        let folder = tempfile::tempdir()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = store::open(&folder.path().join("data"), None, Arc::clone(&clock)).await?;
+        let desk = Admin::new(Arc::clone(&store), Arc::clone(&clock));
+        let mut tenant = Tenant::new(TENANT, LoginMode::Sso, clock.wall());
+        tenant.sso_provider = Some("demo".to_owned());
+        desk.create_tenant(&tenant).await?;
+        desk.create_namespace(&NamespaceRecord::new(TENANT, NAMESPACE, clock.wall())).await?;
+        let mint = async |kind: TokenType| {
+            let mut token = desk.token(kind);
+            token.tenant = Some(TENANT.to_owned());
+            token.namespace = (kind != TokenType::TenantAdmin).then(|| NAMESPACE.to_owned());
+            desk.mint(token).await.map(|issued| issued.secret)
+        };
+        let (writer, reader) =
+            (mint(TokenType::NamespaceWrite).await?, mint(TokenType::NamespaceRead).await?);
+        let admin = mint(TokenType::TenantAdmin).await?;
+        let mut options = ServeOptions::default();
+        // Whatever else runs on this machine.
+        options.listen = "127.0.0.1:0".to_owned();
+        options.store = Some(store);
+        let running = Server::start(options).await?;
+        Ok(Self { folder, running, writer, reader, admin })
+    }
+
+    async fn client(&self) -> Result<ExdClient, Failure> {
+        let client = ExdClient::builder()
+            .server(self.running.url())
+            .namespace(NAMESPACE)
+            .api_token(self.reader.expose())
+            .environment("production")
+            .event_stream(true)
+            .build()
+            .await;
+        client.map_err(|error| Failure::new(exit::IO, error.to_string()))
+    }
+}
+
+const TENANT: &str = "acme";
+const NAMESPACE: &str = "payments";
+
+async fn serve(tree: &Tree, users: &[(&str, EvalContext)], once: bool, out: &mut Out) -> Result<(), Failure> {
+    heading(4, "Change a rule on a server while a client listens", out)?;
+    let mut signals = Signals::new()?;
+    let team = Team::start().await?;
+    let dir = team.folder.path().join(NAMESPACE);
     write_tree(tree, &dir)?;
-    let client = ExdClient::builder()
-        .namespace_uri(format!("file://{}", dir.display()))
-        .environment("production")
-        .poll_interval(Duration::from_secs(30))
-        .build()
-        .await
-        .map_err(|e| Failure::new(exit::IO, e.to_string()))?;
+    let step = |word: &str| format!("   {}", styled(DIM, format!("{word:<7}")));
+    out.line(format!("{} {}, in a temporary folder", step("server"), team.running.url()))?;
+    let manager = ManifestClient::new(team.running.url(), team.writer.expose());
+    let first = manager.push(NAMESPACE, &dir, Some(IfVersion(0))).await?;
+    out.line(format!("{} {TENANT}/{NAMESPACE} is version {} there", step("push"), first.version))?;
+    let client = team.client().await?;
     let (name, context) = users.iter().find(|(name, _)| *name == "grace").unwrap_or(&users[0]);
     let flag = client.flag(FLAG, false);
-    out.line(format!(
-        "   a client serves version {} from a copy of the files; {name}, in the US, gets {}",
-        client.flag_version(),
-        flag.get(context)
-    ))?;
+    out.line(format!("{} streams it; {name}, in the US, gets {}", step("client"), flag.get(context)))?;
+    edit(&dir)?;
+    out.line(format!("{} {BEFORE}  →  {AFTER}  in flags/{FLAG}.toml", step("edit")))?;
+
     let clock = SystemClock::new();
-    let start = edit(&dir, &clock)?;
-    out.line(format!("   {BEFORE}  →  {AFTER}  in flags/{FLAG}.toml"))?;
-    let mut seen = 0;
-    while client.flag_version() == 1 {
-        seen = client.wait_for_refresh(seen).await;
-    }
-    let took = (clock.now() - start).as_millis();
+    let (before, start) = (client.flag_version(), clock.now());
+    let push = async {
+        let pushed = manager.push(NAMESPACE, &dir, Some(IfVersion(first.version))).await?;
+        Ok::<_, Failure>((pushed.version, clock.now() - start))
+    };
+    let see = async {
+        let mut seen = 0;
+        while client.flag_version() == before {
+            seen = client.wait_for_refresh(seen).await;
+        }
+        clock.now() - start
+    };
+    let ((version, accepted), served) = tokio::try_join!(push, async { Ok(see.await) })?;
+    out.line(format!("{} version {version}, accepted after {} ms", step("push"), accepted.as_millis()))?;
     out.line(format!(
-        "   {} the client serves version {} after {took} ms; {name} gets {}",
+        "   {} the client serves version {version} after {} ms; {name} gets {}",
         styled(GREEN, "✓"),
-        client.flag_version(),
+        served.as_millis(),
         flag.get(context)
     ))?;
     if !once {
-        out.line(format!(
-            "\nThe client goes on. Edit files below {} and watch; end with Ctrl-C.",
-            dir.display()
-        ))?;
-        watch(&client, seen, out).await?;
+        invite(&team, &dir, out)?;
+        watch(&client, &mut signals, out).await?;
     }
-    client.close().await.map_err(|e| Failure::new(exit::IO, e.to_string()))
+    client.close().await.map_err(|error| Failure::new(exit::IO, error.to_string()))?;
+    team.running.stop(Some(Duration::from_secs(2))).await;
+    Ok(())
 }
 
-/// Writes the changed file and returns when that began.
-fn edit(dir: &Path, clock: &SystemClock) -> Result<leverframe::traits::Tick, Failure> {
+/// Says what there is to play with.
+fn invite(team: &Team, dir: &Path, out: &mut Out) -> Result<(), Failure> {
+    let token = team.folder.path().join("write.token");
+    fs::write(&token, team.writer.expose())?;
+    let url = team.running.url();
+    out.line(format!("\n{}  {url}/", styled(BOLD, "The console:")))?;
+    out.line(format!("   token  {}", team.admin.expose()))?;
+    out.line(format!("{}  edit files below {}, then", styled(BOLD, "Push more:"), dir.display()))?;
+    out.line(format!(
+        "   leverframe manifest push {NAMESPACE} {} --server {url} --token-file {}",
+        dir.display(),
+        token.display()
+    ))?;
+    out.line("Ctrl-C ends it, and nothing is left.")
+}
+
+/// Writes the changed file.
+fn edit(dir: &Path) -> Result<(), Failure> {
     let path = dir.join(format!("flags/{FLAG}.toml"));
     let text = fs::read_to_string(&path)?;
     if !text.contains(BEFORE) {
         return Err(Failure::new(exit::BAD, "the demonstration's flag does not hold the line it edits"));
     }
-    let start = clock.now();
-    fs::write(&path, text.replace(BEFORE, AFTER))?;
-    Ok(start)
+    Ok(fs::write(&path, text.replace(BEFORE, AFTER))?)
 }
 
-async fn watch(client: &ExdClient, mut seen: u64, out: &mut Out) -> Result<(), Failure> {
-    let mut version = client.flag_version();
+async fn watch(client: &ExdClient, signals: &mut Signals, out: &mut Out) -> Result<(), Failure> {
+    let (mut seen, mut version, mut said) = (0, client.flag_version(), None);
     loop {
         tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            asked = signals.next() => if asked == Asked::Stop { return Ok(()) },
             now = client.wait_for_refresh(seen) => seen = now,
         }
-        if let Some(error) = client.last_refresh_error() {
-            out.line(format!("   refused, version {version} goes on: {error}"))?;
-        } else if client.flag_version() != version {
+        let error = client.last_refresh_error();
+        if error.is_some() && error != said {
+            out.line(format!("   version {version} goes on: {}", error.as_deref().unwrap_or_default()))?;
+        }
+        said = error;
+        if client.flag_version() != version {
             version = client.flag_version();
-            out.line(format!("   {} version {version}", styled(GREEN, "✓")))?;
+            out.line(format!("   {} the client serves version {version}", styled(GREEN, "✓")))?;
         }
     }
 }

@@ -84,7 +84,7 @@ fn one_json(
         result.extend(fields);
         if args.trace {
             let trace = checked.program.trace(flag, &args.env, context, options)?;
-            result.insert("trace".to_owned(), trace_json(&trace));
+            result.insert("trace".to_owned(), trace.to_json());
         }
     }
     envelope("eval", args, context).write(out, result)?;
@@ -196,38 +196,6 @@ fn mismatch_fields(checked: &Checked, flag: &str, mismatch: &RuleMatched) -> Val
             json!({ "attribute": &**attribute, "expected": expected.as_str(), "actual": actual.as_str() });
     }
     fields
-}
-
-pub(super) fn trace_json(trace: &leverframe::eval::Trace<'_>) -> Value {
-    let rules: Vec<Value> = trace
-        .rules()
-        .map(|rule| {
-            let steps: Vec<Value> = rule
-                .steps()
-                .map(|s| json!({ "depth": s.depth(), "text": s.text(), "result": format!("{:?}", s.result()).to_lowercase() }))
-                .collect();
-            json!({
-                "block": format!("{:?}", rule.block()).to_lowercase(),
-                "rule": format!("rule:{}", rule.index()),
-                "audience": rule.audience(),
-                "variant": rule.variant_key(),
-                "state": snake(&format!("{:?}", rule.state())),
-                "steps": steps,
-            })
-        })
-        .collect();
-    json!({ "rules": rules })
-}
-
-fn snake(camel: &str) -> String {
-    let mut text = String::new();
-    for (at, c) in camel.char_indices() {
-        if c.is_uppercase() && at > 0 {
-            text.push('_');
-        }
-        text.extend(c.to_lowercase());
-    }
-    text
 }
 
 fn envelope(query: &'static str, args: &EvalArgs, context: &EvalContext) -> Envelope {

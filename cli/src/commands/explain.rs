@@ -7,7 +7,7 @@ use leverframe::{
 };
 use serde_json::{Map, Value, json};
 
-use super::eval::{context_json, trace_json, unknown};
+use super::eval::{context_json, unknown};
 use crate::{
     args::{ExplainArgs, Format},
     failure::{Failure, exit},
@@ -495,7 +495,7 @@ fn environment_json(
             .program
             .trace(&flag.key, env, context, &args.context.options())
             .map_err(|e| unknown(e, checked))?;
-        value["trace"] = trace_json(&trace);
+        value["trace"] = trace.to_json();
         let options = args.context.options();
         let search = WhyNot::of(&checked.manifest, &checked.program, &flag.key, env, context, &options)?;
         value["nearest_change"] = search.nearest(args.want.as_deref())?.map_or(Value::Null, |change| {

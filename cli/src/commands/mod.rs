@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod admin;
 mod config;
 mod demo;
 mod diff;
@@ -12,10 +13,14 @@ mod lint;
 mod manifest;
 mod plugins;
 mod schema;
+mod serve;
 mod sign;
 mod watch;
 
+use std::{fs, path::Path};
+
 use clap::CommandFactory;
+use leverframe::{Error, Secret};
 
 use crate::{
     args::{Cli, Command},
@@ -33,6 +38,8 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
         Command::Fixtures(args) => fixtures::run(args, out),
         Command::Diff(args) => diff::run(args, out),
         Command::Manifest(command) => manifest::run(command, out),
+        Command::Admin(command) => admin::run(command, out),
+        Command::Serve(args) => serve::run(args, out),
         Command::Watch(args) => watch::run(args, out),
         Command::Keygen(args) => sign::keygen(args, out),
         Command::Sign(args) => sign::sign(args, out),
@@ -49,4 +56,11 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
             Ok(exit::OK)
         }
     }
+}
+
+/// Reads a file that holds a secret and nothing else.
+fn secret_file(operation: &'static str, path: &Path) -> Result<Secret, Failure> {
+    let text = fs::read_to_string(path)
+        .map_err(|error| Error::from_io(operation, error).with("path", path.display()))?;
+    Ok(Secret::new(text.trim()))
 }

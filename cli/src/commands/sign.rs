@@ -4,7 +4,6 @@ use std::{
     fs::{self, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use leverframe::{
@@ -23,6 +22,7 @@ use serde_json::json;
 
 use crate::{
     args::{Format, KeygenArgs, SignArgs, VerifyArgs},
+    duration::duration,
     failure::{Failure, exit},
     output::{Envelope, GREEN, Out, plural, refuse, styled},
     place::{Place, replace, unpacked},
@@ -153,20 +153,6 @@ fn existing(before: Option<Signature>, digest: &Fingerprint, path: &Path) -> Res
             .with_hint("the files changed since: sign them anew, without `--add`"));
     }
     Ok(before)
-}
-
-/// Reads `90d`, `12h`, `30m`, `45s`.
-fn duration(text: &str) -> Option<Duration> {
-    let unit = match text.chars().last()? {
-        'd' => 86_400,
-        'h' => 3_600,
-        'm' => 60,
-        's' => 1,
-        _ => return None,
-    };
-    let number: u64 = text[..text.len() - 1].parse().ok()?;
-    // A thousand years are as good as for ever.
-    Some(Duration::from_secs(number.checked_mul(unit)?)).filter(|d| d.as_secs() <= 31_557_600_000)
 }
 
 fn read_key(path: &Path) -> Result<SigningKey, Failure> {

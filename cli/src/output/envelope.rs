@@ -42,18 +42,18 @@ impl Envelope {
     /// Writes the object, and nothing else; only `executed_at` differs between equal runs.
     pub(crate) fn write(self, out: &mut Out, result: Value) -> Result<(), Failure> {
         let version = env!("CARGO_PKG_VERSION");
-        let invocation: Vec<String> =
-            std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned()).collect();
+        let arguments = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
+        let invocation = without_secrets(arguments);
         let object = json!({
             "query": self.query,
             "query_version": 1,
             "schema_version": 1,
             "exd_version": version,
-            "inputs": self.inputs,
+            "inputs": cleaned(self.inputs),
             "result": result,
             "diagnostics": self.diagnostics,
             "provenance": {
-                "source": [self.source],
+                "source": [without_user_info(&self.source)],
                 "time_range": { "from": null, "to": null },
                 "manifest_versions_observed": self.versions,
                 "executed_at": leverframe::rfc3339(SystemClock::new().wall()),
@@ -65,5 +65,58 @@ impl Envelope {
             },
         });
         out.line(format!("{object:#}"))
+    }
+}
+
+/// Takes out what must not reach whatever keeps the output: tokens, and credentials inside of URIs.
+fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
+    const SECRET: [&str; 1] = ["--token"];
+    let mut hide_next = false;
+    arguments
+        .map(|argument| {
+            if std::mem::take(&mut hide_next) {
+                return "***".to_owned();
+            }
+            hide_next = SECRET.contains(&argument.as_str());
+            match argument.split_once('=') {
+                Some((name, _)) if SECRET.contains(&name) => format!("{name}=***"),
+                _ => without_user_info(&argument),
+            }
+        })
+        .collect()
+}
+
+fn cleaned(value: Value) -> Value {
+    match value {
+        Value::String(text) => Value::String(without_user_info(&text)),
+        Value::Array(items) => items.into_iter().map(cleaned).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, cleaned(value))).collect(),
+        other => other,
+    }
+}
+
+/// Returns a URI without what stands before the host; any other text as it is.
+fn without_user_info(text: &str) -> String {
+    let Some(at) = text.find("://").map(|at| at + "://".len()) else { return text.to_owned() };
+    let authority = &text[at..][..text[at..].find(['/', '?', '#']).unwrap_or(text.len() - at)];
+    match authority.rfind('@') {
+        Some(user_info) => format!("{}***{}", &text[..at], &text[at + user_info..]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_and_passwords_are_taken_out_of_the_invocation() {
+        let arguments =
+            ["push", "--token", "s3cret", "--token=s3cret", "a=b", "--database=postgres://ann:s3cret@h/d"];
+
+        let shown = without_secrets(arguments.map(str::to_owned).into_iter());
+
+        assert_eq!(shown, ["push", "--token", "***", "--token=***", "a=b", "--database=postgres://***@h/d"]);
+        assert_eq!(cleaned(json!({ "place": "https://u:p@h/a@b" })), json!({ "place": "https://***@h/a@b" }));
     }
 }

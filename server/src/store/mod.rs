@@ -1,15 +1,33 @@
 //! Where everything that must survive a restart is kept.
 
-use std::{fmt, path::Path, time::SystemTime};
+mod changes;
+mod copy;
+mod cursor;
+pub mod engine;
+mod keys;
+pub mod migration;
+pub mod postgres;
+pub mod records;
+pub mod sqlite;
+mod tables;
+mod tokens;
+mod versions;
+
+use std::{fmt, path::Path, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use leverframe::Result;
+use leverframe::{Result, Secret, traits::Clock};
 use tokio::sync::broadcast;
 
-use crate::model::{
-    AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
-    TokenType, VersionRecord,
+pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
+
+use crate::{
+    events::SigningKey,
+    model::{
+        AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
+        TokenType, VersionRecord,
+    },
 };
 
 /// What changed in the store, by whichever process.
@@ -119,9 +137,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// whose notice was lost, within five seconds.
     fn notices(&self) -> broadcast::Receiver<Notice>;
 
+    /// Returns the key that snapshot URLs are signed with, made when it is first asked for: one for all processes that
+    /// share the store. An embedded store keeps it in its data directory ([`SigningKey::in_directory`]), a shared one
+    /// in itself.
+    async fn signing_key(&self) -> Result<SigningKey>;
+
     /// Returns whether the store answers now.
     async fn ping(&self) -> Result<()>;
-    /// Brings the schema up to date; returns how many steps that took.
+    /// Brings the schema up to date; returns how many steps that took, with those that opening the store took: each is
+    /// counted once.
     async fn migrate(&self) -> Result<u32>;
     /// Writes a copy of everything, consistent in itself, to a file that does not exist yet.
     async fn backup(&self, to: &Path) -> Result<()>;
@@ -129,4 +153,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     async fn restore(&self, from: &Path) -> Result<()>;
     /// Lets go of connections and tasks.
     async fn close(&self);
+}
+
+/// Opens the store: the database of that URL, or else the embedded one in the data directory; migrates it.
+///
+/// # Errors
+/// `Config` for a URL that cannot be used, `Unsupported` for a database of a newer program, and what the store itself
+/// fails with.
+pub async fn open(data: &Path, database: Option<&Secret>, clock: Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    Ok(match database {
+        Some(url) => Arc::new(PostgresStore::connect(url, clock).await?),
+        None => Arc::new(SqliteStore::open(data, clock).await?),
+    })
 }

@@ -45,6 +45,8 @@ impl Default for RetryPolicy {
 /// makes them longer. Where the next pause would not fit into what is left of the deadline, or the attempts are used
 /// up, the last answer is the answer, and the last error is returned as [`Exhausted`](crate::Retry::Exhausted).
 ///
+/// A request's own [`attempts`](Request::attempts) bound it further.
+///
 /// A body that breaks off later is not asked for again: its beginning is in the caller's hands.
 ///
 /// # Examples
@@ -112,7 +114,7 @@ impl Retry {
             backoff.fail();
             let Some(pause) = self.pause(&outcome, &backoff) else { return (outcome, attempt) };
             let next = self.clock.now() + pause;
-            if attempt >= self.policy.attempts || next >= until {
+            if attempt >= self.policy.attempts.min(request.attempts) || next >= until {
                 return (outcome, attempt);
             }
             tracing::debug!(

@@ -1,12 +1,12 @@
 //! A folder for one run of the program, for its owner only and gone afterwards.
 
 use std::{
-    collections::hash_map::RandomState,
-    fs::{self, DirBuilder, OpenOptions},
-    hash::{BuildHasher, Hasher},
+    fs,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
+
+use crate::durable;
 
 /// A folder below the system's one for temporary files; removed on drop.
 #[derive(Debug)]
@@ -16,23 +16,13 @@ pub(super) struct Scratch {
 
 impl Scratch {
     pub(super) fn make() -> io::Result<Self> {
-        let base = std::env::temp_dir();
-        loop {
-            // The standard hasher's keys are random: nobody can put something in the way beforehand.
-            let number = RandomState::new().build_hasher().finish();
-            let dir = base.join(format!("leverframe-{}-{number:016x}", std::process::id()));
-            match make_private(&dir) {
-                Ok(()) => return Ok(Self { dir }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
-            }
-        }
+        Ok(Self { dir: durable::make_temporary(&std::env::temp_dir(), "leverframe")? })
     }
 
     /// Writes a file that only the owner may read.
     pub(super) fn put(&self, name: &str, content: &[u8]) -> io::Result<PathBuf> {
         let path = self.dir.join(name);
-        private().open(&path)?.write_all(content)?;
+        durable::create_private(&path)?.write_all(content)?;
         Ok(path)
     }
 }
@@ -45,35 +35,9 @@ impl Drop for Scratch {
     }
 }
 
-#[cfg(unix)]
-fn make_private(dir: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    DirBuilder::new().mode(0o700).create(dir)
-}
-
-#[cfg(not(unix))]
-fn make_private(dir: &Path) -> io::Result<()> {
-    DirBuilder::new().create(dir)
-}
-
-#[cfg(unix)]
-fn private() -> OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt;
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(0o600);
-    options
-}
-
-#[cfg(not(unix))]
-fn private() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    options
-}
-
 #[cfg(all(test, unix))]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::{os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
 

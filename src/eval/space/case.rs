@@ -10,7 +10,7 @@ use std::{
 
 use super::plan::Plan;
 use crate::{
-    eval::{EvalOptions, bucket::bucket_seed, predicate::Test, program::compile_test},
+    eval::{EvalOptions, bucket::bucket_seed, compile::compile_test, predicate::Test},
     manifest::{
         Manifest,
         model::{Atom, AttrType, Audience, Bucket, Operator, Predicate, Scalar, Variant},

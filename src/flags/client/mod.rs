@@ -14,9 +14,10 @@ use std::{
 };
 
 use serde_json::Value as Json;
-use tokio::task::JoinHandle;
+use tokio::task::{self, JoinHandle};
 
 pub use self::builder::ExdClientBuilder;
+pub(super) use self::builder::{SAFETY_NET_INTERVAL, load};
 use self::warnings::Warnings;
 use super::{
     error::ExdError,
@@ -28,9 +29,11 @@ use super::{
 };
 use crate::{
     eval::{EnvId, EvalContext, EvalOptions, EvalResult, Failure, Key, RuleMatched, VariantKey},
-    live::{Feed, Loaded, Status, Stop},
+    live::{Feed, Loaded, Status, Stop, block_on},
     manifest::model::FlagValue,
+    sources::server::stream::StreamSource,
     text_table::hash_key,
+    traits::Source,
 };
 
 /// A client of one namespace in one environment.
@@ -66,6 +69,7 @@ pub struct ExdClient {
 /// What the clones of a client, its handles and its pinned views have in common.
 pub(super) struct Shared {
     pub(super) feed: Feed<FlagProduct>,
+    stream: Option<Arc<StreamSource>>,
     pub(super) environment: Key,
     /// The environment's place in the program last served; laid out as `FlagHandle::found` is.
     found: AtomicU64,
@@ -90,18 +94,20 @@ impl ExdClient {
         environment: impl AsRef<str>,
     ) -> Result<Self, ExdError> {
         let namespace = Namespace::from_archive(path).map_err(ExdError::Load)?;
-        Ok(Self::assemble(namespace.feed, environment.as_ref(), false))
+        Ok(Self::assemble(namespace, environment.as_ref(), false))
     }
 
     /// Makes a client over a namespace that is refreshed elsewhere; needs no runtime.
     pub(crate) fn over(namespace: &Namespace, environment: &str, dry_run: bool) -> Self {
-        Self::assemble(namespace.feed.clone(), environment, dry_run)
+        Self::assemble(namespace.clone(), environment, dry_run)
     }
 
-    fn assemble(feed: Feed<FlagProduct>, environment: &str, dry_run: bool) -> Self {
+    pub(super) fn assemble(namespace: Namespace, environment: &str, dry_run: bool) -> Self {
+        let Namespace { feed, stream } = namespace;
         let client = Self {
             shared: Arc::new(Shared {
                 feed,
+                stream,
                 environment: Key::new(environment),
                 found: AtomicU64::new(0),
                 dry_run,
@@ -218,7 +224,13 @@ impl ExdClient {
     /// Returns version, revision, staleness and failures in one piece.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.shared.feed.status()
+        self.namespace().status()
+    }
+
+    /// Returns the namespace that the client evaluates; it is refreshed with the client.
+    #[must_use]
+    pub(super) fn namespace(&self) -> Namespace {
+        Namespace { feed: self.shared.feed.clone(), stream: self.shared.stream.clone() }
     }
 
     /// Returns the snapshot being served: the compiled flags, their fingerprint, their version.
@@ -247,10 +259,16 @@ impl ExdClient {
     pub async fn close(&self) -> Result<(), ExdError> {
         self.shared.stop.stop();
         let task = self.shared.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match task {
-            Some(task) => task.await.map_err(|e| ExdError::TaskJoin(e.to_string())),
-            None => Ok(()),
+        // Without a task the refresh is somebody else's, and so is the source.
+        let Some(task) = task else { return Ok(()) };
+        let ended = task.await;
+        if let Some(stream) = self.shared.stream.clone() {
+            // It lets go of a working tree, whose files it may have to remove.
+            let closed = task::spawn_blocking(move || block_on(stream.close())).await;
+            // Closing a stream source fails at nothing.
+            let _ = closed.map_err(|e| ExdError::TaskJoin(e.to_string()))?;
         }
+        ended.map_err(|e| ExdError::TaskJoin(e.to_string()))
     }
 }
 
@@ -288,9 +306,7 @@ impl Shared {
         }
         let program = &loaded.snapshot.program;
         let result = match (program.flag(hash_key(flag), flag), environment) {
-            (Some(id), Some(env)) => {
-                program.resolve(id, env, context, options).and_then(|hit| typed::read(program, hit))
-            }
+            (Some(id), Some(env)) => program.resolve(id, env, context, options).and_then(typed::read),
             (None, _) => Err(Failure::UnknownFlag),
             (_, None) => Err(Failure::UnknownEnvironment),
         };
@@ -346,7 +362,7 @@ impl Shared {
 
     /// Logs a failure, unless the same one was logged less than a minute ago.
     #[cold]
-    pub(super) fn warn(&self, loaded: &Loaded<FlagSnapshot>, flag: &str, failure: Failure) {
+    pub(super) fn warn(&self, loaded: &Loaded<FlagSnapshot>, flag: &str, failure: Failure<'_>) {
         if self.warnings.admits(flag, failure.reason(), self.feed.clock().now()) {
             let error = loaded.snapshot.program.error(failure, flag, self.environment.as_str());
             tracing::warn!(

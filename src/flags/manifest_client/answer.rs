@@ -145,6 +145,31 @@ pub(super) struct VersionsPage {
     pub(super) next_cursor: Option<String>,
 }
 
+/// The answer to a manifest that is only shown: the lint object beside `passed`, or as `lint`.
+#[derive(Debug, Deserialize)]
+pub(super) struct LintAnswer {
+    passed: bool,
+    #[serde(default)]
+    lint: Option<ServerLint>,
+    #[serde(default)]
+    errors: Option<Vec<ServerFinding>>,
+    #[serde(default)]
+    warnings: Vec<ServerFinding>,
+    #[serde(default)]
+    infos: Vec<ServerFinding>,
+}
+
+impl LintAnswer {
+    /// Returns the findings, if they agree with what they come to.
+    pub(super) fn findings(self) -> Result<ServerLint, ManifestError> {
+        let Self { passed, lint, errors, warnings, infos } = self;
+        let beside = errors.map(|errors| ServerLint { errors, warnings, infos });
+        lint.or(beside)
+            .filter(|lint| lint.passed() == passed)
+            .ok_or_else(|| malformed("no findings that agree with `passed`"))
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope {
     error: EnvelopeError,

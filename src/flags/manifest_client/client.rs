@@ -13,9 +13,9 @@ use sha2::{Digest, Sha256};
 
 use super::{
     IfVersion, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest, ServerLint, VersionRef,
-    answer::{self, VersionsPage, malformed},
+    answer::{self, LintAnswer, VersionsPage, malformed},
     local,
-    request::{Address, OWN_TENANT, with_archive, with_json},
+    request::{Address, with_archive, with_json},
 };
 use crate::{
     Error, ErrorKind, HttpBackend, Secret,
@@ -23,6 +23,7 @@ use crate::{
     document::Tree,
     encoding::{hex, percent_encoded},
     manifest::{Diff, LintOptions, Manifest, archive, lint_tree},
+    sources::server::OWN_TENANT,
     traits::{Request, Transport},
     wiring::Wiring,
 };
@@ -149,7 +150,7 @@ impl ManifestClient {
         let dir = dir.as_ref().to_owned();
         let archive = offload(move || local::archive(&dir)).await?;
         let (_, body) = self.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
-        answer::json(&body)
+        answer::json::<LintAnswer>(&body)?.findings()
     }
 
     /// Returns all versions, the newest first.

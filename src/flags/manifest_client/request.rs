@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Uri, header};
+use http::{HeaderValue, Method, header};
 use sha2::{Digest, Sha256};
 
 use super::ManifestError;
-use crate::{Error, ErrorKind, Secret, encoding::hex, manifest::names::is_slug, traits::Request};
-
-/// What stands for the token's own tenant (S2).
-pub(super) const OWN_TENANT: &str = "-";
+use crate::{
+    Error, ErrorKind, Secret, UriAuth,
+    encoding::hex,
+    sources::{server::ServerPlace, web::authorization},
+    traits::Request,
+};
 
 /// Where a server is, as whom it is asked, and for which tenant.
 #[derive(Clone, Debug)]
@@ -28,48 +30,21 @@ impl Address {
         namespace: &str,
         rest: &str,
     ) -> Result<Request, ManifestError> {
-        if self.tenant != OWN_TENANT && !is_slug(&self.tenant) {
-            return Err(refuse("name the tenant", "it is not `[a-z][a-z0-9-]*` of at most 63 characters"));
-        }
-        if !is_slug(namespace) {
-            return Err(refuse("name the namespace", "it is not `[a-z][a-z0-9-]*` of at most 63 characters"));
-        }
-        let base = self.base()?;
-        let uri = format!("{base}/api/v1/tenants/{}/namespaces/{namespace}/manifest{rest}", self.tenant);
-        let uri: Uri = uri.parse().map_err(|_| refuse_base("it is malformed"))?;
-        Ok(Request::new(method, uri).header(header::AUTHORIZATION, self.authorization()?).deadline(DEADLINE))
+        let place = ServerPlace::new(&self.base, namespace).and_then(|place| place.with_tenant(&self.tenant));
+        let uri = place.and_then(|place| place.of_namespace(&format!("manifest{rest}")));
+        let authorization = self.authorization().map_err(ManifestError::Invalid)?;
+        Ok(Request::new(method, uri.map_err(ManifestError::Invalid)?)
+            .header(header::AUTHORIZATION, authorization)
+            .deadline(DEADLINE))
     }
 
-    /// Returns the base without slashes at its end.
-    fn base(&self) -> Result<&str, ManifestError> {
-        let uri: Uri = self.base.parse().map_err(|_| refuse_base("it is malformed"))?;
-        if !matches!(uri.scheme_str(), Some("https" | "http")) {
-            return Err(refuse_base("its scheme is neither `https` nor `http`"));
-        }
-        if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) {
-            return Err(refuse_base("credentials do not belong into it"));
-        }
-        if uri.query().is_some() || self.base.contains('#') {
-            return Err(refuse_base("it has a query or a fragment"));
-        }
-        Ok(self.base.trim_end_matches('/'))
-    }
-
-    fn authorization(&self) -> Result<HeaderValue, ManifestError> {
-        let malformed = || {
-            ManifestError::Invalid(
-                Error::new(ErrorKind::Config, "send the token")
-                    .with("reason", "it is empty, or holds a line break or another control character")
-                    .hint("give the token alone, without white space around it"),
-            )
-        };
+    fn authorization(&self) -> crate::Result<HeaderValue> {
         if self.token.expose().is_empty() {
-            return Err(malformed());
+            return Err(Error::new(ErrorKind::Config, "send the token")
+                .with("reason", "it is empty")
+                .hint("give a token of the server, such as `exd_write_…`"));
         }
-        let mut value =
-            HeaderValue::from_str(&format!("Bearer {}", self.token.expose())).map_err(|_| malformed())?;
-        value.set_sensitive(true);
-        Ok(value)
+        authorization(&UriAuth::Bearer(self.token.expose().to_owned()))
     }
 }
 
@@ -98,16 +73,3 @@ pub(super) fn with_json(mut request: Request, body: &serde_json::Value) -> Reque
 
 /// An upload of 5 MB over a slow line, and the lint of 10,000 flags behind it.
 const DEADLINE: Duration = Duration::from_secs(120);
-
-fn refuse(operation: &'static str, reason: &'static str) -> ManifestError {
-    ManifestError::Invalid(Error::new(ErrorKind::Config, operation).with("reason", reason))
-}
-
-/// The address itself is not shown: it may hold a password.
-fn refuse_base(reason: &'static str) -> ManifestError {
-    ManifestError::Invalid(
-        Error::new(ErrorKind::Config, "read the server's address")
-            .with("reason", reason)
-            .hint("write it as `https://flags.example.com`; the token is given beside it"),
-    )
-}

@@ -6,7 +6,7 @@ use super::{
     Sources,
     codes::{E005, E008, E010, E024, E025, E034, W001},
     findings::{did_you_mean, listed, whole_file},
-    reach::Reach,
+    reach::{LARGEST, Reach},
     rules,
 };
 use crate::manifest::{
@@ -18,16 +18,17 @@ use crate::manifest::{
 };
 
 /// What the passes give back besides findings in files.
-pub(super) struct Whole {
-    pub(super) diagnostics: Vec<LintDiagnostic>,
-    pub(super) attributes: BTreeMap<String, AttrType>,
+pub(in crate::manifest) struct Whole {
+    pub(in crate::manifest) diagnostics: Vec<LintDiagnostic>,
+    pub(in crate::manifest) attributes: BTreeMap<String, AttrType>,
 }
 
-/// Nodes that one audience may expand to, references followed: what bounds the time of an evaluation.
-const LARGEST: u64 = 10_000;
-
 /// Runs the passes; findings go to the files they are about.
-pub(super) fn check(sources: &mut Sources<'_>, roster: Option<&[Environment]>, layout: &Layout<'_>) -> Whole {
+pub(in crate::manifest) fn check(
+    sources: &mut Sources<'_>,
+    roster: Option<&[Environment]>,
+    layout: &Layout<'_>,
+) -> Whole {
     let attributes = types(sources);
     unknown_segments(sources, layout);
     if let Some(roster) = roster {
@@ -223,7 +224,7 @@ fn depth(sources: &mut Sources<'_>, cyclic: &HashSet<String>) {
         for (key, source) in &sources.segments {
             if let Some(model) = &source.model {
                 let size = reach.segment(key);
-                if size.depth > DEEPEST as u64 || size.nodes > LARGEST {
+                if size.is_beyond_limits() {
                     found.push((
                         true,
                         (*key).to_owned(),
@@ -239,7 +240,7 @@ fn depth(sources: &mut Sources<'_>, cyclic: &HashSet<String>) {
             for (places, rules) in model.places.iter().zip(model.rules()) {
                 for (index, (span, rule)) in places.rules.iter().zip(rules).enumerate() {
                     let size = reach.audience(&rule.audience);
-                    if size.depth > DEEPEST as u64 || size.nodes > LARGEST {
+                    if size.is_beyond_limits() {
                         found.push((
                             false,
                             (*key).to_owned(),
@@ -291,15 +292,11 @@ fn unreached(sources: &Sources<'_>) -> Vec<LintDiagnostic> {
         }
     }
     let lonely = sources.segments.keys().filter(|key| !reached.contains(*key));
-    lonely
-        .map(|key| {
-            let path = format!("segments/{key}.toml");
-            whole_file(
-                W001,
-                &path,
-                format!("no rule reaches segment '{key}'"),
-                "use it in a rule, or remove it",
-            )
-        })
-        .collect()
+    lonely.map(|key| no_rule_reaches(key)).collect()
+}
+
+/// Says that no rule reaches a segment.
+pub(in crate::manifest) fn no_rule_reaches(key: &str) -> LintDiagnostic {
+    let path = format!("segments/{key}.toml");
+    whole_file(W001, &path, format!("no rule reaches segment '{key}'"), "use it in a rule, or remove it")
 }

@@ -13,6 +13,12 @@ const PER_FILE: usize = 100;
 pub(crate) struct Findings<'t> {
     path: &'t str,
     text: &'t str,
+    kept: Kept,
+}
+
+/// The findings of one file without its text, to go on from later.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
     found: Vec<LintDiagnostic>,
     errors: usize,
     left_out: usize,
@@ -22,7 +28,17 @@ pub(crate) struct Findings<'t> {
 
 impl<'t> Findings<'t> {
     pub(crate) fn new(path: &'t str, text: &'t str) -> Self {
-        Self { path, text, found: Vec::new(), errors: 0, left_out: 0, worst_left_out: None }
+        Self::resume(path, text, Kept::default())
+    }
+
+    /// Goes on from what was found before in the same file.
+    pub(crate) fn resume(path: &'t str, text: &'t str, kept: Kept) -> Self {
+        Self { path, text, kept }
+    }
+
+    /// Returns what was found so far.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// Adds a finding at a byte range of the file.
@@ -45,38 +61,38 @@ impl<'t> Findings<'t> {
         if self.leaves_out(code) {
             return;
         }
-        self.errors += usize::from(code.severity == Severity::Error);
-        self.found.push(diagnostic(code, self.path, Some((self.text, span)), message, help));
+        self.kept.errors += usize::from(code.severity == Severity::Error);
+        self.kept.found.push(diagnostic(code, self.path, Some((self.text, span)), message, help));
     }
 
     /// Returns true if a finding of `code` is only counted any more: then its words need not be made.
     pub(crate) fn leaves_out(&mut self, code: CodeInfo) -> bool {
         // Errors and the rest are bounded each for themselves: many warnings must not hide an error, nor become one.
-        let others = self.found.len() - self.errors;
-        let kept = if code.severity == Severity::Error { self.errors } else { others };
+        let others = self.kept.found.len() - self.kept.errors;
+        let kept = if code.severity == Severity::Error { self.kept.errors } else { others };
         if kept < PER_FILE {
             return false;
         }
-        self.left_out += 1;
-        if self.worst_left_out.is_none_or(|worst| code.severity < worst.severity) {
-            self.worst_left_out = Some(code);
+        self.kept.left_out += 1;
+        if self.kept.worst_left_out.is_none_or(|worst| code.severity < worst.severity) {
+            self.kept.worst_left_out = Some(code);
         }
         true
     }
 
     /// Returns true if there is a finding of severity error.
     pub(crate) fn has_errors(&self) -> bool {
-        self.errors > 0
+        self.kept.errors > 0
     }
 
     pub(crate) fn finish(mut self) -> Vec<LintDiagnostic> {
-        if let Some(code) = self.worst_left_out {
-            let message = format!("{} more findings in this file are not shown", self.left_out);
+        if let Some(code) = self.kept.worst_left_out {
+            let message = format!("{} more findings in this file are not shown", self.kept.left_out);
             // At the end of the file, so that it follows what is shown.
             let end = self.text.len();
-            self.found.push(diagnostic(code, self.path, Some((self.text, end..end)), message, None));
+            self.kept.found.push(diagnostic(code, self.path, Some((self.text, end..end)), message, None));
         }
-        self.found
+        self.kept.found
     }
 }
 

@@ -4,10 +4,10 @@
 //! whole. The same pipeline serves the command line, loading and refreshing.
 
 pub(crate) mod codes;
-mod cross;
+pub(in crate::manifest) mod cross;
 pub(crate) mod findings;
-mod reach;
-mod rules;
+pub(in crate::manifest) mod reach;
+pub(in crate::manifest) mod rules;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +28,16 @@ use super::{
 };
 use crate::document::{Entry, Tree};
 
+/// The major of the schema that this library implements: the `0` of `schema_version = "0.1"`.
+///
+/// Lint refuses others only where [`LintOptions::with_schema_major`] asks for it.
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::manifest::lint::SCHEMA_MAJOR, 0);
+/// ```
+pub const SCHEMA_MAJOR: u64 = 0;
+
 /// What lint goes by, besides the files.
 ///
 /// # Examples
@@ -42,7 +52,7 @@ use crate::document::{Entry, Tree};
 pub struct LintOptions {
     slug: Option<String>,
     directory: Option<String>,
-    schema_major: Option<u64>,
+    pub(super) schema_major: Option<u64>,
 }
 
 impl LintOptions {
@@ -105,37 +115,63 @@ pub struct Linted {
 #[must_use]
 pub fn lint_tree(tree: &Tree, options: &LintOptions) -> Linted {
     let layout = Layout::of(tree);
-    let mut lint = Lint::default();
-    lint.layout(tree, &layout);
-    let namespace = lint.namespace(&layout, options);
-    let mut sources = Sources::default();
-    for found in &layout.segments {
-        lint.file(found, options, &mut sources.segments, parse_segment);
-    }
-    for found in &layout.flags {
-        lint.file(found, options, &mut sources.flags, parse_flag);
-    }
+    let Parsed { mut lint, namespace, mut sources } = Parsed::of(tree, &layout, options);
     let slug = slug(&namespace, options);
     let whole = cross::check(&mut sources, namespace.environments.as_deref(), &layout);
     lint.diagnostics.extend(whole.diagnostics);
     lint.finish(slug, namespace, sources, whole.attributes, &layout)
 }
 
+/// The files of a tree, each looked at alone.
+pub(super) struct Parsed<'t> {
+    pub(super) lint: Lint,
+    pub(super) namespace: NamespaceFile,
+    pub(super) sources: Sources<'t>,
+}
+
+impl<'t> Parsed<'t> {
+    pub(super) fn of(tree: &Tree, layout: &Layout<'t>, options: &LintOptions) -> Self {
+        let mut lint = Lint::default();
+        lint.layout(tree, layout);
+        let namespace = lint.namespace(layout, options);
+        let mut sources = Sources::default();
+        for found in &layout.segments {
+            lint.file(found, options, &mut sources.segments, parse_segment);
+        }
+        for found in &layout.flags {
+            lint.file(found, options, &mut sources.flags, parse_flag);
+        }
+        Self { lint, namespace, sources }
+    }
+}
+
+/// Where passes over rules find the segments that these name.
+pub(super) trait Segments {
+    /// Returns what the segment's file says, if it has no errors.
+    fn segment_file(&self, key: &str) -> Option<&SegmentFile>;
+}
+
+impl Segments for Sources<'_> {
+    fn segment_file(&self, key: &str) -> Option<&SegmentFile> {
+        self.segments.get(key)?.model.as_ref()
+    }
+}
+
 /// The parsed files by key, each with its findings so far.
 #[derive(Default)]
-struct Sources<'t> {
-    flags: BTreeMap<&'t str, Source<'t, FlagFile>>,
-    segments: BTreeMap<&'t str, Source<'t, SegmentFile>>,
+pub(super) struct Sources<'t> {
+    pub(super) flags: BTreeMap<&'t str, Source<'t, FlagFile>>,
+    pub(super) segments: BTreeMap<&'t str, Source<'t, SegmentFile>>,
 }
 
-struct Source<'t, M> {
-    file: File<'t>,
-    model: Option<M>,
+pub(super) struct Source<'t, M> {
+    pub(super) file: File<'t>,
+    pub(super) model: Option<M>,
 }
 
 #[derive(Default)]
-struct Lint {
-    diagnostics: Vec<LintDiagnostic>,
+pub(super) struct Lint {
+    pub(super) diagnostics: Vec<LintDiagnostic>,
 }
 
 impl Lint {
@@ -274,7 +310,7 @@ impl Lint {
         self.diagnostics.push(whole_file(code, path, message, help));
     }
 
-    fn finish(
+    pub(super) fn finish(
         mut self,
         slug: String,
         namespace: NamespaceFile,
@@ -282,15 +318,7 @@ impl Lint {
         attributes: BTreeMap<String, super::model::AttrType>,
         layout: &Layout<'_>,
     ) -> Linted {
-        let mut manifest = Manifest::new(slug.clone());
-        if let Some(name) = namespace.display_name {
-            manifest.display_name = name;
-        }
-        manifest.description = namespace.description;
-        manifest.telemetry_enabled = namespace.telemetry_enabled.unwrap_or(true);
-        manifest.private_attributes = namespace.private_attributes;
-        manifest.raw_entity_ids = namespace.raw_entity_ids;
-        manifest.environments = namespace.environments;
+        let mut manifest = namespace.into_manifest(slug.clone());
         manifest.attributes = attributes;
         for (key, source) in sources.flags {
             self.diagnostics.extend(source.file.findings.finish());
@@ -300,10 +328,7 @@ impl Lint {
             self.diagnostics.extend(source.file.findings.finish());
             manifest.segments.extend(source.model.map(|model| (key.to_owned(), model.segment)));
         }
-        self.diagnostics.sort_by(|a, b| {
-            (&a.file, a.line, a.code, a.column, &a.message)
-                .cmp(&(&b.file, b.line, b.code, b.column, &b.message))
-        });
+        in_order(&mut self.diagnostics);
         let report = LintReport {
             namespace: slug,
             flags: layout.flags.len(),
@@ -314,7 +339,30 @@ impl Lint {
     }
 }
 
-fn slug(namespace: &NamespaceFile, options: &LintOptions) -> String {
+/// Puts findings in the order of reports.
+pub(super) fn in_order(diagnostics: &mut [LintDiagnostic]) {
+    diagnostics.sort_by(|a, b| {
+        (&a.file, a.line, a.code, a.column, &a.message).cmp(&(&b.file, b.line, b.code, b.column, &b.message))
+    });
+}
+
+impl NamespaceFile {
+    /// Makes the namespace without flags and segments.
+    pub(super) fn into_manifest(self, slug: String) -> Manifest {
+        let mut manifest = Manifest::new(slug);
+        if let Some(name) = self.display_name {
+            manifest.display_name = name;
+        }
+        manifest.description = self.description;
+        manifest.telemetry_enabled = self.telemetry_enabled.unwrap_or(true);
+        manifest.private_attributes = self.private_attributes;
+        manifest.raw_entity_ids = self.raw_entity_ids;
+        manifest.environments = self.environments;
+        manifest
+    }
+}
+
+pub(super) fn slug(namespace: &NamespaceFile, options: &LintOptions) -> String {
     let declared = namespace.slug.as_ref().map(|(slug, _)| slug);
     declared
         .or(options.slug.as_ref())

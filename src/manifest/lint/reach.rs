@@ -2,18 +2,29 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Sources;
-use crate::manifest::model::{Audience, Predicate, Segment};
+use super::Segments;
+use crate::manifest::{
+    model::{Audience, Predicate, Segment},
+    parse::DEEPEST,
+};
 
 /// Depth and number of nodes, saturating.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Size {
+pub(in crate::manifest) struct Size {
     pub(super) depth: u64,
     pub(super) nodes: u64,
 }
 
+/// Nodes that one audience may expand to, references followed: what bounds the time of an evaluation.
+pub(super) const LARGEST: u64 = 10_000;
+
 impl Size {
     const LEAF: Self = Self { depth: 1, nodes: 1 };
+
+    /// Returns true for what would take too deep or too long to evaluate.
+    pub(in crate::manifest) fn is_beyond_limits(self) -> bool {
+        self.depth > DEEPEST as u64 || self.nodes > LARGEST
+    }
 
     fn beside(self, other: Self) -> Self {
         Self { depth: self.depth.max(other.depth), nodes: self.nodes.saturating_add(other.nodes) }
@@ -25,28 +36,29 @@ impl Size {
 }
 
 /// Computes sizes, each segment's once.
-pub(super) struct Reach<'s, 't> {
-    sources: &'s Sources<'t>,
+pub(in crate::manifest) struct Reach<'s> {
+    segments: &'s dyn Segments,
     cyclic: &'s HashSet<String>,
     sizes: HashMap<&'s str, Size>,
 }
 
-impl<'s, 't> Reach<'s, 't> {
-    pub(super) fn new(sources: &'s Sources<'t>, cyclic: &'s HashSet<String>) -> Self {
-        Self { sources, cyclic, sizes: HashMap::new() }
+impl<'s> Reach<'s> {
+    pub(in crate::manifest) fn new(segments: &'s dyn Segments, cyclic: &'s HashSet<String>) -> Self {
+        Self { segments, cyclic, sizes: HashMap::new() }
     }
 
     /// Returns the size of a segment. Chains are followed with a stack of our own, because they may be as long as
     /// there are segments.
-    pub(super) fn segment(&mut self, key: &str) -> Size {
-        let Some((key, _)) = self.sources.segments.get_key_value(key) else { return Size::LEAF };
+    pub(in crate::manifest) fn segment(&mut self, key: &str) -> Size {
+        let Some(model) = self.segments.segment_file(key) else { return Size::LEAF };
+        let key = model.segment.key.as_str();
         let mut pending: Vec<&'s str> = vec![key];
         while let Some(next) = pending.last().copied() {
             if self.sizes.contains_key(next) {
                 pending.pop();
                 continue;
             }
-            let model = self.sources.segments.get(next).and_then(|s| s.model.as_ref());
+            let model = self.segments.segment_file(next);
             // Members of a cycle have their own finding; here they count as leaves, so that this ends.
             let Some(model) = model.filter(|_| !self.cyclic.contains(next)) else {
                 self.sizes.insert(next, Size::LEAF);
@@ -54,10 +66,10 @@ impl<'s, 't> Reach<'s, 't> {
             };
             let before = pending.len();
             for used in &model.uses.segments {
-                if let Some((key, _)) = self.sources.segments.get_key_value(used.key.as_str())
-                    && !self.sizes.contains_key(key)
+                if let Some(used) = self.segments.segment_file(&used.key)
+                    && !self.sizes.contains_key(used.segment.key.as_str())
                 {
-                    pending.push(key);
+                    pending.push(&used.segment.key);
                 }
             }
             if pending.len() == before {
@@ -68,7 +80,7 @@ impl<'s, 't> Reach<'s, 't> {
         self.sizes.get(key).copied().unwrap_or(Size::LEAF)
     }
 
-    pub(super) fn audience(&mut self, audience: &Audience) -> Size {
+    pub(in crate::manifest) fn audience(&mut self, audience: &Audience) -> Size {
         match audience {
             Audience::Segment(key) => self.segment(key),
             Audience::Predicate(predicate) => {

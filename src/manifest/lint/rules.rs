@@ -4,8 +4,9 @@
 //! The search is bounded by fuel, so hostile files cost no more than large ones.
 
 use super::{
-    Sources,
-    codes::{W006, W007, W008},
+    Segments, Sources,
+    codes::{CodeInfo, W006, W007, W008},
+    findings::Findings,
 };
 use crate::manifest::{
     model::{Audience, Bucket, EnvBlock, Flag, Operator, Predicate, Rule},
@@ -22,7 +23,7 @@ impl FlagFile {
     }
 
     /// Returns the rules of the blocks in the order of `places`.
-    pub(super) fn rules(&self) -> impl Iterator<Item = &[Rule]> {
+    pub(in crate::manifest) fn rules(&self) -> impl Iterator<Item = &[Rule]> {
         self.blocks().map(|block| block.rules.as_deref().unwrap_or_default())
     }
 }
@@ -34,36 +35,52 @@ pub(super) fn check(sources: &mut Sources<'_>) {
         if source.file.findings.has_errors() {
             continue;
         }
-        for (places, block) in model.places.iter().zip(model.blocks()) {
-            let rules = block.rules.as_deref().unwrap_or_default();
-            let mut list = List {
-                sources,
-                flag: &model.flag,
-                rules,
-                places: &places.rules,
-                fuel: FUEL,
-                found: Vec::new(),
-            };
-            list.unreachable();
-            list.overlapping();
-            list.without_effect(block);
-            found.extend(list.found.into_iter().map(|finding| (*key, finding)));
-        }
+        found.extend(of_flag(model, sources).into_iter().map(|finding| (*key, finding)));
     }
-    for (key, (code, span, message, help)) in found {
+    for (key, finding) in found {
         if let Some(source) = sources.flags.get_mut(key) {
-            source.file.findings.add_help(code, span, message, help);
+            finding.add_to(&mut source.file.findings);
         }
     }
 }
 
-struct List<'s, 't> {
-    sources: &'s Sources<'t>,
+/// What the rules of a flag without errors make of the segments they name.
+pub(in crate::manifest) fn of_flag(model: &FlagFile, segments: &dyn Segments) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (places, block) in model.places.iter().zip(model.blocks()) {
+        let rules = block.rules.as_deref().unwrap_or_default();
+        let places = &places.rules;
+        let mut list = List { segments, flag: &model.flag, rules, places, fuel: FUEL, found };
+        list.unreachable();
+        list.overlapping();
+        list.without_effect(block);
+        found = list.found;
+    }
+    found
+}
+
+/// A finding in a list of rules.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::manifest) struct Finding {
+    code: CodeInfo,
+    span: Span,
+    message: String,
+    help: &'static str,
+}
+
+impl Finding {
+    pub(in crate::manifest) fn add_to(self, findings: &mut Findings<'_>) {
+        findings.add_help(self.code, self.span, self.message, self.help);
+    }
+}
+
+struct List<'s> {
+    segments: &'s dyn Segments,
     flag: &'s Flag,
     rules: &'s [Rule],
     places: &'s [Span],
     fuel: u32,
-    found: Vec<(super::CodeInfo, Span, String, &'static str)>,
+    found: Vec<Finding>,
 }
 
 /// An audience or a part of one; a segment is the `and` of its predicate and its bucket.
@@ -83,7 +100,7 @@ impl<'s> Part<'s> {
     }
 }
 
-impl<'s> List<'s, '_> {
+impl<'s> List<'s> {
     fn unreachable(&mut self) {
         for later in 1..self.rules.len() {
             for earlier in 0..later {
@@ -179,7 +196,7 @@ impl<'s> List<'s, '_> {
     }
 
     fn parts(&self, key: &'s str) -> Vec<Part<'s>> {
-        let model = self.sources.segments.get(key).and_then(|s| s.model.as_ref());
+        let model = self.segments.segment_file(key);
         let Some((segment, key)) = model.map(|m| (&m.segment, m.segment.key.as_str())) else {
             return Vec::new();
         };
@@ -191,7 +208,7 @@ impl<'s> List<'s, '_> {
         let mut ranges = Vec::new();
         for (index, rule) in self.rules.iter().enumerate() {
             if let Audience::Segment(key) = &rule.audience
-                && let Some(model) = self.sources.segments.get(key.as_str()).and_then(|s| s.model.as_ref())
+                && let Some(model) = self.segments.segment_file(key)
                 && let Some(bucket) = &model.segment.bucket
             {
                 let space = (bucket.effective_salt(key), bucket.entity_id_attribute.as_str());
@@ -232,9 +249,9 @@ impl<'s> List<'s, '_> {
         }
     }
 
-    fn add(&mut self, code: super::CodeInfo, rule: usize, message: String, help: &'static str) {
+    fn add(&mut self, code: CodeInfo, rule: usize, message: String, help: &'static str) {
         if let Some(span) = self.places.get(rule) {
-            self.found.push((code, span.clone(), message, help));
+            self.found.push(Finding { code, span: span.clone(), message, help });
         }
     }
 }

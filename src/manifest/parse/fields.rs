@@ -12,12 +12,12 @@ use super::{
     nesting::{LEVELS, too_deep},
 };
 use crate::manifest::lint::{
+    SCHEMA_MAJOR,
     codes::{CodeInfo, E001, E008, E016, E017, E030, W010},
     findings::{Findings, did_you_mean},
 };
 
-/// The schema that this library implements.
-const MAJOR: u64 = 0;
+/// The minor of the schema that this library implements; the major is [`SCHEMA_MAJOR`].
 const MINOR: u64 = 1;
 
 /// A file being read.
@@ -112,10 +112,10 @@ impl File<'_> {
             Some((major, _)) if wanted.is_some_and(|wanted| wanted != major) => self.findings.add_help(
                 E001,
                 key.span().start..value.span().end,
-                format!("`schema_version` has major {major}, not {}", wanted.unwrap_or(MAJOR)),
+                format!("`schema_version` has major {major}, not {}", wanted.unwrap_or(SCHEMA_MAJOR)),
                 "migrate the file, or lint without `--schema-major`",
             ),
-            Some((major, minor)) => self.newer_minor = major == MAJOR && minor > MINOR,
+            Some((major, minor)) => self.newer_minor = major == SCHEMA_MAJOR && minor > MINOR,
         }
     }
 

@@ -11,7 +11,7 @@ use crate::manifest::{
 };
 
 /// What `namespace.toml` says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct NamespaceFile {
     pub(crate) slug: Option<(String, Span)>,
     pub(crate) display_name: Option<String>,

@@ -1,15 +1,11 @@
 //! A folder that only this process can enter, and that goes away with its handle.
 
 use std::{
-    collections::hash_map::RandomState,
-    fs::{self, DirBuilder},
-    hash::{BuildHasher, Hasher},
-    io,
+    fs,
     path::{Path, PathBuf},
-    process,
 };
 
-use crate::{Error, Result};
+use crate::{Error, Result, durable};
 
 /// A private folder; removed with everything in it on drop.
 #[derive(Debug)]
@@ -21,20 +17,11 @@ impl Scratch {
     /// Makes a folder inside `parent`, or inside the system's folder for temporary files where that is empty.
     pub(super) fn new(parent: &Path) -> Result<Self> {
         let parent = if parent.as_os_str().is_empty() { std::env::temp_dir() } else { parent.to_owned() };
-        loop {
-            // A name nobody can guess; and making a folder fails where anything, a link too, has the name already.
-            let number = RandomState::new().build_hasher().finish();
-            let path = parent.join(format!("leverframe-git-{}-{number:016x}", process::id()));
-            match builder().create(&path) {
-                Ok(()) => return Ok(Self { path }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    return Err(Error::from_io("make a folder for what is fetched", error)
-                        .with("in", parent.display())
-                        .hint("set `source.git.work_dir` to a folder that exists and can be written to"));
-                }
-            }
-        }
+        durable::make_temporary(&parent, "leverframe-git").map(|path| Self { path }).map_err(|error| {
+            Error::from_io("make a folder for what is fetched", error)
+                .with("in", parent.display())
+                .hint("set `source.git.work_dir` to a folder that exists and can be written to")
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -48,18 +35,6 @@ impl Drop for Scratch {
             tracing::warn!(path = %self.path.display(), %error, "a temporary folder stays behind");
         }
     }
-}
-
-#[cfg(unix)]
-fn builder() -> DirBuilder {
-    let mut builder = DirBuilder::new();
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder
-}
-
-#[cfg(not(unix))]
-fn builder() -> DirBuilder {
-    DirBuilder::new()
 }
 
 #[cfg(test)]

@@ -20,14 +20,15 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderValue, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
 
 pub use self::config::HttpsConfig;
+use super::web::{Validator, Words, authorization};
 use crate::{
-    Error, ErrorKind, Result, Retry, UriAuth,
+    Error, ErrorKind, Result, UriAuth,
     document::{Content, Document, Revision, SIGNATURE_EXTENSION},
-    encoding::{base64, hex, percent_decoded},
+    encoding::{hex, percent_decoded},
     register_source,
     registry::{BuildContext, Plugin},
     traits::{Load, Request, Response, Source, Transport, redacted},
@@ -35,6 +36,13 @@ use crate::{
 
 /// The name under which the source is registered.
 pub const NAME: &str = "https";
+
+const WORDS: Words = Words {
+    credentials: "`uri_auth` in code, `source.https.bearer_token` in the configuration",
+    timeout: "source.https.timeout_ms",
+    nothing: "check the path of the URI",
+    odd: "is it a URI that answers `GET` with an archive?",
+};
 
 /// A source over a web server; see the [module](self).
 pub struct HttpsSource {
@@ -100,11 +108,11 @@ impl HttpsSource {
             return Ok(None);
         }
         let uri = beside(&self.uri)?;
-        let response = self.transport.send(self.request(uri)).await.map_err(with_next_step)?;
+        let response = self.transport.send(self.request(uri)).await.map_err(|e| WORDS.next_step(e))?;
         match response.status {
             StatusCode::OK => self.read(response, SIGNATURE_LIMIT).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
-            _ => Err(self.refused(&response)),
+            _ => Err(WORDS.refused(&self.uri, response.status, &response.headers)),
         }
     }
 
@@ -116,45 +124,8 @@ impl HttpsSource {
                     .with("limit", limit)
                     .hint("a namespace's archive has at most 5,000,000 bytes; is it the right URI?");
             }
-            with_next_step(error)
+            WORDS.next_step(error)
         })
-    }
-
-    fn refused(&self, response: &Response) -> Error {
-        let status = response.status;
-        let (kind, hint) = match status {
-            StatusCode::UNAUTHORIZED => (
-                ErrorKind::Unauthenticated,
-                "check the token or password: `uri_auth` in code, `source.https.bearer_token` in the configuration",
-            ),
-            StatusCode::FORBIDDEN => {
-                (ErrorKind::PermissionDenied, "the server knows the caller and refuses: ask for read access")
-            }
-            StatusCode::NOT_FOUND | StatusCode::GONE => (ErrorKind::NotFound, "check the path of the URI"),
-            StatusCode::TOO_MANY_REQUESTS => {
-                (ErrorKind::Unavailable, "the server limits requests: poll less often")
-            }
-            StatusCode::NOT_MODIFIED => (
-                ErrorKind::Invalid,
-                "nothing was said of a state to compare with: is a cache on the way broken?",
-            ),
-            StatusCode::REQUEST_TIMEOUT => (ErrorKind::Unavailable, "the next poll tries again"),
-            status if status.is_server_error() => (ErrorKind::Unavailable, "the next poll tries again"),
-            status if status.is_redirection() => {
-                (ErrorKind::Invalid, "use the URI that it redirects to, or a transport that follows it")
-            }
-            _ => (ErrorKind::Invalid, "is it a URI that answers `GET` with an archive?"),
-        };
-        let retry = match retry_after(&response.headers) {
-            _ if kind != ErrorKind::Unavailable => Retry::Never,
-            Some(pause) => Retry::After(pause),
-            None => Retry::Now,
-        };
-        Error::new(kind, "fetch the document")
-            .with("uri", redacted(&self.uri))
-            .with("status", status)
-            .retry(retry)
-            .hint(hint)
     }
 }
 
@@ -173,7 +144,7 @@ impl Source for HttpsSource {
         if let Some((name, value)) = since.and_then(Validator::condition) {
             request = request.header(name, value);
         }
-        let response = self.transport.send(request).await.map_err(with_next_step)?;
+        let response = self.transport.send(request).await.map_err(|e| WORDS.next_step(e))?;
         match response.status {
             StatusCode::NOT_MODIFIED if since.is_some() => Ok(Load::Unchanged),
             StatusCode::OK => {
@@ -185,7 +156,7 @@ impl Source for HttpsSource {
                     Load::Snapshot(document)
                 })
             }
-            _ => Err(self.refused(&response)),
+            _ => Err(WORDS.refused(&self.uri, response.status, &response.headers)),
         }
     }
 
@@ -205,57 +176,6 @@ impl fmt::Debug for HttpsSource {
             .field("uri", &redacted(&self.uri))
             .field("transport", &self.transport.name())
             .finish_non_exhaustive()
-    }
-}
-
-/// Says what a person can do about a failed exchange, where the transport does not.
-fn with_next_step(error: Error) -> Error {
-    if error.hint_text().is_some() {
-        return error;
-    }
-    let hint = match error.kind() {
-        ErrorKind::Timeout => {
-            "see whether the server answers; the next poll tries again, for `source.https.timeout_ms`"
-        }
-        ErrorKind::Unavailable => "see whether the server is up and reachable; the next poll tries again",
-        ErrorKind::LimitExceeded => "is it the right URI? the server sends more than a document has",
-        _ => "check the URI and the `[transport]` settings; the cause says more",
-    };
-    error.hint(hint)
-}
-
-/// What a server names a state by.
-enum Validator<'h> {
-    Etag(&'h str),
-    Modified(&'h str),
-}
-
-const ETAG: &str = "etag:";
-const MODIFIED: &str = "modified:";
-
-impl<'h> Validator<'h> {
-    fn of(headers: &'h HeaderMap) -> Option<Self> {
-        let text =
-            |name| headers.get(name).and_then(|v: &HeaderValue| v.to_str().ok()).filter(|v| v.len() <= 512);
-        text(header::ETAG).map(Self::Etag).or_else(|| text(header::LAST_MODIFIED).map(Self::Modified))
-    }
-
-    fn revision(&self) -> Revision {
-        Revision::new(match self {
-            Self::Etag(etag) => format!("{ETAG}{etag}"),
-            Self::Modified(when) => format!("{MODIFIED}{when}"),
-        })
-    }
-
-    /// Returns the header that asks for anything but `revision`; `None` where the revision is a digest of ours.
-    fn condition(revision: &Revision) -> Option<(HeaderName, HeaderValue)> {
-        let text = revision.as_str();
-        let (name, value) = match (text.strip_prefix(ETAG), text.strip_prefix(MODIFIED)) {
-            (Some(etag), _) => (header::IF_NONE_MATCH, etag),
-            (_, Some(when)) => (header::IF_MODIFIED_SINCE, when),
-            _ => return None,
-        };
-        Some((name, HeaderValue::from_str(value).ok()?))
     }
 }
 
@@ -301,27 +221,6 @@ fn beside(uri: &Uri) -> Result<Uri> {
     Uri::from_parts(parts).map_err(|_| malformed())
 }
 
-fn authorization(auth: &UriAuth) -> Result<HeaderValue> {
-    let text = match auth {
-        UriAuth::Bearer(token) => format!("Bearer {token}"),
-        UriAuth::Basic { user, pass } => format!("Basic {}", base64(format!("{user}:{pass}").as_bytes())),
-    };
-    let mut value = HeaderValue::from_str(&text).map_err(|_| {
-        Error::new(ErrorKind::Config, "send the credentials")
-            .with("reason", "they hold a line break or another control character")
-            .hint("strip whitespace from the end of the token or password")
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-/// Reads `Retry-After` in seconds; dates are the retry layer's business, which knows the time.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    const LONGEST: u64 = 24 * 3_600;
-    let seconds: u64 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(LONGEST)))
-}
-
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
     let uri = context.uri().ok_or_else(|| {
         Error::new(ErrorKind::Config, "open the https source").hint("set `uri` of the namespace's table")
@@ -345,6 +244,8 @@ register_source!(PLUGIN);
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
     use crate::{
         live::block_on,
@@ -391,16 +292,5 @@ mod tests {
         let uri: Uri = "https://h/a.tar.gz?v=1".parse().unwrap();
 
         assert_eq!(beside(&uri).unwrap(), "https://h/a.tar.gz.sig?v=1");
-    }
-
-    #[test]
-    fn validators_come_back_as_conditions() {
-        let condition = |text: &str| Validator::condition(&Revision::new(text));
-
-        let (name, value) = condition("etag:W/\"v8\"").unwrap();
-        assert_eq!((name, value.to_str().unwrap()), (header::IF_NONE_MATCH, "W/\"v8\""));
-        assert_eq!(condition("modified:Sat, 21 Nov 2026 07:00:00 GMT").unwrap().0, header::IF_MODIFIED_SINCE);
-        assert_eq!(condition("sha256:abc"), None);
-        assert_eq!(condition("etag:a\nb"), None);
     }
 }

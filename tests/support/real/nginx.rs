@@ -24,6 +24,9 @@ pub const PASSWORD: &str = "p@ss/w%rd";
 /// The token of `/bearer`.
 pub const TOKEN: &str = "exd_read_good";
 
+/// Asked for to know that everything before it is in the log.
+const SETTLE: &str = "/settled";
+
 /// A running nginx. Every listener serves the same locations:
 ///
 /// | path | answer |
@@ -175,7 +178,13 @@ impl Nginx {
 
     /// The access log so far: one line `METHOD URI STATUS` a request.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("access.log")).unwrap()
+        // A line is written once its answer is sent, which a client may have read by then. The one worker is done with
+        // it when it has answered another request.
+        let mut settled = TcpStream::connect(("127.0.0.1", self.ports.plain)).unwrap();
+        settled.write_all(format!("GET {SETTLE} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        settled.read_to_end(&mut Vec::new()).unwrap();
+        let log = fs::read_to_string(self.dir.path().join("access.log")).unwrap();
+        log.split_inclusive('\n').filter(|line| !line.contains(SETTLE)).collect()
     }
 }
 

@@ -1,0 +1,48 @@
+//! How tokens are made.
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use leverframe::{Error, ErrorKind, Result, Secret};
+
+use crate::{
+    app::secret_hash,
+    model::{SecretHash, TokenType},
+};
+
+/// A new secret and what it is found by; only the latter is kept.
+#[derive(Debug)]
+pub(crate) struct Minted {
+    pub(crate) secret: Secret,
+    pub(crate) hash: SecretHash,
+}
+
+/// Makes a secret: the type's prefix and 32 random bytes.
+///
+/// # Errors
+/// `Unavailable` if the operating system has no randomness.
+pub(crate) fn mint(kind: TokenType) -> Result<Minted> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).map_err(|error| {
+        Error::new(ErrorKind::Unavailable, "read the operating system's randomness").source(error)
+    })?;
+    let secret = Secret::new(kind.prefix().to_owned() + &URL_SAFE_NO_PAD.encode(random));
+    Ok(Minted { hash: secret_hash(secret.expose()), secret })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_differ_and_have_their_prefix_and_43_characters() {
+        for kind in TokenType::ALL {
+            let (a, b) = (mint(kind).unwrap(), mint(kind).unwrap());
+
+            let rest = a.secret.expose().strip_prefix(kind.prefix()).unwrap();
+            assert!(
+                rest.len() == 43 && rest.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c))
+            );
+            assert_eq!(a.hash, secret_hash(a.secret.expose()));
+            assert!(!a.secret.same_as(&b.secret) && a.hash != b.hash);
+        }
+    }
+}

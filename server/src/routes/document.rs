@@ -1,0 +1,64 @@
+//! The OpenAPI document.
+
+use axum::{extract::State, response::IntoResponse};
+use http::header;
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    problem::{Envelope, EnvelopeError},
+};
+
+/// What the document says besides the routes.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Leverframe",
+        description = "Namespaces of feature flags, their versions, events and evaluation.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT")
+    ),
+    components(schemas(Envelope, EnvelopeError)),
+    modifiers(&Bearer),
+    tags(
+        (name = "tenants", description = "Owners of namespaces"),
+        (name = "namespaces", description = "Namespaces of flags"),
+        (name = "tokens", description = "Credentials of services"),
+        (name = "events", description = "Changes as they happen"),
+        (name = "manifest", description = "Versions of a namespace's files"),
+        (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
+        (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),
+        (name = "audit", description = "Who changed what"),
+        (name = "server", description = "The server itself")
+    )
+)]
+pub(super) struct Document;
+
+/// Every route but those that say otherwise asks for a token.
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", scheme);
+        let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
+        components.add_security_scheme("api_key", header);
+    }
+}
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(openapi))
+}
+
+/// Returns this document.
+#[utoipa::path(
+    get, path = "/api/v1/openapi.json", tag = "server", security(()),
+    responses((status = 200, description = "The document", content_type = "application/json", body = Object))
+)]
+async fn openapi(State(app): State<App>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], app.document())
+}

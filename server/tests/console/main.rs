@@ -1,0 +1,13 @@
+//! The console in a real browser, against a real server with its database in a file.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod administration;
+mod browser;
+mod changes;
+mod house;
+mod looks;
+mod model;
+mod playground;
+mod reading;
+mod served;
+mod wire;

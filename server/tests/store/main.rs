@@ -1,0 +1,14 @@
+//! What the store promises, kept by both of its engines.
+
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod backup;
+mod conformance;
+mod killed;
+mod lists;
+mod place;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod proxy;
+mod replicas;
+mod sqlite;
