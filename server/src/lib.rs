@@ -8,6 +8,7 @@ mod console;
 pub mod events;
 pub mod extract;
 mod frame;
+pub mod gate;
 pub mod heads;
 pub mod limit;
 pub mod metrics;

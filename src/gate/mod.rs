@@ -13,6 +13,7 @@ mod outbox;
 mod policy;
 #[cfg(feature = "async-tokio")]
 mod product;
+pub mod reflex;
 mod rules;
 mod safe_mode;
 #[cfg(feature = "async-tokio")]

@@ -1,0 +1,12 @@
+//! Reflex rules: what a control plane does by itself when a fleet's traffic goes wrong.
+//!
+//! Pure: rules, what was counted and the time go in, the states of the rules and a tighter policy come out. The server
+//! and `leverframe gate simulate` decide with this and nothing else.
+
+mod aggregate;
+mod model;
+
+pub use self::{
+    aggregate::{Aggregate, Window, pulse_window},
+    model::{Action, Comparison, Metric, ReflexRule, RuleState},
+};
