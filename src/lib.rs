@@ -34,6 +34,7 @@ pub mod gate;
 pub mod live;
 pub mod manifest;
 pub mod registry;
+pub mod settings;
 pub mod sources;
 pub mod sse;
 #[cfg(any(test, feature = "testing"))]
@@ -62,6 +63,7 @@ pub use crate::{
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
+    settings::{NexusError, WifConfig},
 };
 
 /// The attribute that implementations of the traits carry, so that a plug-in depends on this crate alone.

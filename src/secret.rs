@@ -33,6 +33,12 @@ impl Secret {
         &self.0
     }
 
+    /// Returns the cleartext; the other name of [`expose`](Self::expose).
+    #[must_use]
+    pub fn expose_secret(&self) -> &str {
+        self.expose()
+    }
+
     /// Returns true if both hold the same text, in time that depends only on the lengths.
     #[must_use]
     pub fn same_as(&self, other: &Self) -> bool {

@@ -92,15 +92,21 @@ impl<V> Default for TextTable<V> {
 impl<V> TextTable<V> {
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
+        let at = self.find(hash_key(key), key)?;
+        self.entries.get(at).map(|entry| &entry.value)
+    }
+
+    /// Returns the place of a key among the entries.
+    #[inline]
+    fn find(&self, hash: u64, key: &str) -> Option<usize> {
         let mask = self.slots.len().checked_sub(1)?;
-        let hash = hash_key(key);
         let mut at = hash as usize & mask;
         loop {
             // A slot is always in reach and one is always empty, so this ends; the checks keep it from panicking.
-            let place = *self.slots.get(at)?;
-            let entry = self.entries.get((place as usize).wrapping_sub(1))?;
+            let place = (*self.slots.get(at)? as usize).wrapping_sub(1);
+            let entry = self.entries.get(place)?;
             if entry.hash == hash && same_text(&entry.key, key) {
-                return Some(&entry.value);
+                return Some(place);
             }
             at = (at + 1) & mask;
         }
@@ -109,7 +115,7 @@ impl<V> TextTable<V> {
     /// Sets the value of a key and returns the one before.
     pub(crate) fn insert(&mut self, key: &str, value: V) -> Option<V> {
         let hash = hash_key(key);
-        if let Some(held) = self.entries.iter_mut().find(|e| e.hash == hash && *e.key == *key) {
+        if let Some(held) = self.find(hash, key).and_then(|at| self.entries.get_mut(at)) {
             return Some(std::mem::replace(&mut held.value, value));
         }
         self.entries.push(Entry { hash, key: key.into(), value });
