@@ -265,7 +265,9 @@ mod tests {
             }
             let json = with_secrets(&format!(r#""k":{{"value":{literal},"version":1,"source":"s"}}"#));
 
-            prop_assert_eq!(snapshot(json.as_bytes()).unwrap().secrets.get("k").unwrap().value.expose(), value);
+            let read = snapshot(json.as_bytes()).unwrap();
+
+            prop_assert_eq!(read.secrets.get("k").unwrap().value.expose(), value);
         }
 
         #[test]
