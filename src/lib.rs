@@ -63,7 +63,7 @@ pub use crate::{
     frame::{Leverframe, LeverframeBuilder, Reloaded},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
-    settings::{NexusError, WifConfig},
+    settings::{NexusClient, NexusConfig, NexusError, WifConfig},
 };
 
 /// The attribute that implementations of the traits carry, so that a plug-in depends on this crate alone.

@@ -43,6 +43,11 @@ pub fn ambient_environment(names: &[&str]) -> Vec<(String, Secret)> {
     variables(|key| names.contains(&key)).map(|(key, value)| (key, Secret::new(value))).collect()
 }
 
+/// Returns the variables of the process whose names begin with `prefix`; those that are not Unicode are left out.
+pub(crate) fn environment_with_prefix(prefix: &str) -> Vec<(String, String)> {
+    variables(|key| key.starts_with(prefix)).collect()
+}
+
 /// The one place that reads the environment.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 fn variables(wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = (String, String)> {

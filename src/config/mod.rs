@@ -29,6 +29,7 @@ use serde::de::DeserializeOwned;
 #[doc(hidden)]
 pub use serde as __serde;
 
+pub(crate) use self::environment::environment_with_prefix;
 pub use self::{
     environment::{ambient_environment, process_environment},
     explain::{Explained, Layer},

@@ -99,7 +99,7 @@ impl TryFrom<WireConfig> for ConfigEntry {
     type Error = &'static str;
 
     fn try_from(wire: WireConfig) -> Result<Self, Self::Error> {
-        Ok(Self { value: wire.value, source: wire.source })
+        Ok(Self { value: wire.value, source: wire.source, layer: 0 })
     }
 }
 

@@ -52,6 +52,13 @@ pub enum NexusError {
     Io(io::Error),
     /// A document is not what it has to be; the text says where, and nothing of what stands there.
     Json(serde_json::Error),
+    /// A config is not of the type that it is read as.
+    Mismatch {
+        /// The config's key; with what leads to the part inside it.
+        key: String,
+        /// What it has to be and what it is, without the value.
+        reason: String,
+    },
     /// What was asked for does not exist.
     NotFound,
     /// A public key reads no secrets and writes nothing.
@@ -138,7 +145,9 @@ impl NexusError {
             | Self::PublicKeyRestricted
             | Self::Quarantined { .. }
             | Self::ServiceKindMismatch => ErrorKind::PermissionDenied,
-            Self::BadRequest | Self::Json(_) | Self::SyncFailed(_) => ErrorKind::Invalid,
+            Self::BadRequest | Self::Json(_) | Self::Mismatch { .. } | Self::SyncFailed(_) => {
+                ErrorKind::Invalid
+            }
             Self::Billing | Self::RateLimited | Self::Unavailable { .. } => ErrorKind::Unavailable,
             Self::Config(_) | Self::DeveloperCredentials(_) | Self::WifNotConfigured => ErrorKind::Config,
             Self::Conflict => ErrorKind::Conflict,
@@ -169,6 +178,7 @@ impl NexusError {
                 "check the folder that the error names: does it exist, is there space, who owns it?"
             }
             Self::Json(_) => "look at what the service sends; what was loaded before is served meanwhile",
+            Self::Mismatch { .. } => "correct the config where `source_of` says that it comes from",
             Self::NotFound => "check the name, and the endpoint",
             Self::PublicKeyRestricted => "use the secret key of the service, where it is safe",
             Self::Quarantined { .. } => "wait until the time given, and find out what asked too much",
@@ -234,6 +244,7 @@ impl fmt::Display for NexusError {
             }
             Self::Io(_) => f.write_str("failed to read or write a file of settings"),
             Self::Json(_) => f.write_str("failed to read settings"),
+            Self::Mismatch { key, reason } => write!(f, "failed to read the config `{key}`: {reason}"),
             Self::NotFound => {
                 f.write_str("failed to ask the settings service: what was asked for does not exist")
             }

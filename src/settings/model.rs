@@ -49,12 +49,8 @@ pub struct ConfigEntry {
     pub value: Value,
     /// The service's word for where it comes from, such as `service`.
     pub source: String,
-}
-
-impl ConfigEntry {
-    pub(super) fn new(value: Value, source: &str) -> Self {
-        Self { value, source: source.to_owned() }
-    }
+    /// 0 for the service, else one more than the place of the layer that gives the value.
+    pub(super) layer: usize,
 }
 
 impl fmt::Debug for ConfigEntry {

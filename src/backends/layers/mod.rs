@@ -18,6 +18,7 @@ mod timeout;
 
 use std::sync::Arc;
 
+pub(crate) use self::retry_after::asked_pause;
 pub use self::{
     observe::{Counters, Observe, Traffic},
     retry::{Retry, RetryPolicy},

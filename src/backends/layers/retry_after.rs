@@ -9,7 +9,7 @@ use crate::calendar::days_before;
 /// Returns the pause that the header asks for at `now`; `None` where it cannot be read.
 ///
 /// A date that has passed asks for none. The caller bounds it: it may be as long as the peer likes.
-pub(super) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+pub(crate) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Digits only, so all that can fail is the size.

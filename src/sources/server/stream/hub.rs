@@ -8,15 +8,14 @@ use std::{
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Wake, Waker},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 
 use super::{
-    super::api::Api,
+    super::api::{Api, Refusal, WORDS},
     inbox::{Inbox, Told},
-    link::{Happening, Link},
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -24,12 +23,15 @@ use crate::{
         FlagFilter,
         events::{RESYNC, ResyncEvent, VERSION, VersionEvent},
     },
-    sse::{Event, StreamState, StreamStatus},
-    traits::Clock,
+    sse::{Event, Happening, Link, StreamState, StreamStatus, are_of_events, asking_for_events},
+    traits::{Body, BoxFuture, Clock, Response, redacted},
 };
 
 /// More happenings than this at once are looked at in turns, so that a peer that never pauses keeps nobody.
 const AT_ONCE: usize = 256;
+/// Three heartbeats of the contract.
+const SILENCE: Duration = Duration::from_secs(45);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// A connection and the inboxes that it fills.
 pub(super) struct Hub {
@@ -67,7 +69,7 @@ impl Hub {
         let members: BTreeMap<&str, &FlagFilter> = members.into_iter().collect();
         let uri = events_uri(&api, &members)?;
         let state = State {
-            link: Link::new(api, uri, Arc::clone(&clock)),
+            link: link(api, uri, Arc::clone(&clock)),
             members: members.keys().map(|slug| ((*slug).to_owned(), Member::default())).collect(),
             last_event_id: None,
             connected_since: None,
@@ -262,6 +264,35 @@ fn position(members: &BTreeMap<String, Member>) -> Option<HeaderValue> {
         each.collect::<Vec<_>>().join(",")
     };
     HeaderValue::from_str(&text).ok().filter(|text| !text.is_empty())
+}
+
+/// Prepares the connection.
+fn link(api: Arc<Api>, uri: Uri, clock: Arc<dyn Clock>) -> Link {
+    let place = redacted(&uri);
+    let open = move |position| {
+        Box::pin(connect(Arc::clone(&api), uri.clone(), position)) as BoxFuture<'static, Result<Body>>
+    };
+    Link::new(Box::new(open), place, SILENCE, clock)
+}
+
+/// Opens the stream; the answer's head is in order once the future is ready.
+async fn connect(api: Arc<Api>, uri: Uri, position: Option<HeaderValue>) -> Result<Body> {
+    let mut request = asking_for_events(api.authorized(uri.clone()));
+    if let Some(position) = position {
+        request = request.header(LAST_EVENT_ID, position);
+    }
+    let response = api.send(request).await?;
+    if response.status != StatusCode::OK {
+        return Err(Refusal::read(&uri, response).await.error);
+    }
+    let Response { headers, body, .. } = response;
+    if !are_of_events(&headers) {
+        return Err(Error::new(ErrorKind::Invalid, "open the event stream")
+            .with("uri", redacted(&uri))
+            .with("reason", "the answer is no event stream")
+            .hint(WORDS.odd));
+    }
+    Ok(body)
 }
 
 fn events_uri(api: &Api, members: &BTreeMap<&str, &FlagFilter>) -> Result<Uri> {

@@ -7,7 +7,6 @@
 
 mod hub;
 mod inbox;
-mod link;
 mod tree;
 
 use std::{

@@ -7,14 +7,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, header};
 
-use super::super::api::{Api, Refusal, WORDS};
+use super::{Decoder, Event, Limits};
 use crate::{
     Error, ErrorKind, Result, Retry,
     backoff::Backoff,
-    sse::{Decoder, Event, Limits},
-    traits::{Body, BoxFuture, Clock, Response, redacted},
+    traits::{Body, BoxFuture, Clock, Request},
 };
 
 /// The pauses before the stream is opened again.
@@ -24,15 +23,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_ASKED: Duration = Duration::from_secs(300);
 /// How long a server may take to answer.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
-/// Three heartbeats of the contract: a connection that is silent for longer is dead, whatever the network says.
-const SILENCE: Duration = Duration::from_secs(45);
 /// A stream has no deadline; this is what transports that need a figure get.
 const FAR_AWAY: Duration = Duration::from_secs(366 * 86_400);
 
+/// Asks for a stream, given the position of what was applied last; the answer's head is in order once it is ready.
+pub(crate) type Opener = Box<dyn Fn(Option<HeaderValue>) -> BoxFuture<'static, Result<Body>> + Send + Sync>;
+
 /// One connection after another to one server.
-pub(super) struct Link {
-    api: Arc<Api>,
-    uri: Uri,
+pub(crate) struct Link {
+    open: Opener,
+    /// The stream's URI, as errors show it.
+    place: String,
+    /// A connection that is silent for longer is dead, whatever the network says.
+    silence: Duration,
     clock: Arc<dyn Clock>,
     backoff: Backoff,
     /// What the stream's `retry` field asked for.
@@ -56,7 +59,7 @@ enum Phase {
 
 /// What happened to the connection.
 #[derive(Debug)]
-pub(super) enum Happening {
+pub(crate) enum Happening {
     Opened,
     /// Events came, perhaps none: bytes came.
     Told(Vec<Event>),
@@ -67,10 +70,12 @@ pub(super) enum Happening {
 }
 
 impl Link {
-    pub(super) fn new(api: Arc<Api>, uri: Uri, clock: Arc<dyn Clock>) -> Self {
+    /// Prepares a connection, which counts as dead once it was silent for `silence`: three heartbeats or so.
+    pub(crate) fn new(open: Opener, place: String, silence: Duration, clock: Arc<dyn Clock>) -> Self {
         Self {
-            api,
-            uri,
+            open,
+            place,
+            silence,
             clock,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
             asked: Duration::ZERO,
@@ -79,28 +84,28 @@ impl Link {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Reading { .. })
     }
 
     /// Forgets the failures: what the stream told of was applied.
-    pub(super) fn works(&mut self) {
+    pub(crate) fn works(&mut self) {
         self.backoff.reset();
     }
 
     /// Lets go of the connection and opens another after a pause.
-    pub(super) fn reopen(&mut self) {
+    pub(crate) fn reopen(&mut self) {
         if !matches!(self.phase, Phase::Closed) {
             self.rest(Duration::ZERO);
         }
     }
 
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.phase = Phase::Closed;
     }
 
     /// Goes on until something happens. `position` is what a new connection says it has applied.
-    pub(super) fn poll(
+    pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         position: impl FnOnce() -> Option<HeaderValue>,
@@ -108,7 +113,7 @@ impl Link {
         if let Phase::Resting(pause) = &mut self.phase {
             let Poll::Ready(()) = pause.as_mut().poll(cx) else { return Poll::Pending };
             self.phase = Phase::Connecting {
-                answer: connect(Arc::clone(&self.api), self.uri.clone(), position()),
+                answer: (self.open)(position()),
                 due: self.clock.sleep_until(self.clock.now() + HEAD_WITHIN),
             };
         }
@@ -118,7 +123,7 @@ impl Link {
                     Poll::Ready(outcome) => outcome,
                     Poll::Pending => {
                         let Poll::Ready(()) = due.as_mut().poll(cx) else { return Poll::Pending };
-                        Err(late("wait for the event stream", &self.uri, HEAD_WITHIN))
+                        Err(late("wait for the event stream", &self.place, HEAD_WITHIN))
                     }
                 };
                 Poll::Ready(match outcome {
@@ -132,7 +137,7 @@ impl Link {
             Phase::Reading { chunk, silence, decoder } => {
                 let Poll::Ready((body, outcome)) = chunk.as_mut().poll(cx) else {
                     let Poll::Ready(()) = silence.as_mut().poll(cx) else { return Poll::Pending };
-                    let error = late("read the event stream", &self.uri, SILENCE);
+                    let error = late("read the event stream", &self.place, self.silence);
                     return Poll::Ready(Happening::Dropped(self.lost(error)));
                 };
                 let decoder = std::mem::replace(decoder, Decoder::new(Limits::default()));
@@ -148,7 +153,7 @@ impl Link {
         let outcome = match outcome {
             Ok(Some(bytes)) => decoder.decode(&bytes, &mut events),
             Ok(None) => Err(Error::new(ErrorKind::Unavailable, "read the event stream")
-                .with("uri", redacted(&self.uri))
+                .with("uri", &self.place)
                 .with("reason", "the server ended it")
                 .retry(Retry::Now)),
             Err(error) => Err(error),
@@ -169,7 +174,7 @@ impl Link {
             let outcome = body.next().await;
             (body, outcome)
         });
-        Phase::Reading { chunk, silence: self.clock.sleep_until(self.clock.now() + SILENCE), decoder }
+        Phase::Reading { chunk, silence: self.clock.sleep_until(self.clock.now() + self.silence), decoder }
     }
 
     fn lost(&mut self, error: Error) -> Error {
@@ -188,44 +193,30 @@ impl Link {
     }
 }
 
-/// Opens the stream; the answer's head is in order once the future is ready.
-fn connect(api: Arc<Api>, uri: Uri, position: Option<HeaderValue>) -> BoxFuture<'static, Result<Body>> {
-    Box::pin(async move {
-        let mut request = api
-            .authorized(uri.clone())
-            .deadline(FAR_AWAY)
-            .body_limit(u64::MAX)
-            // The pauses between attempts are the link's.
-            .attempts(1)
-            .header(header::ACCEPT, HeaderValue::from_static(MEDIA_TYPE))
-            // Compressed events wait in the compressor for more of them.
-            .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-            .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if let Some(position) = position {
-            request = request.header(LAST_EVENT_ID, position);
-        }
-        let response = api.send(request).await?;
-        if response.status != StatusCode::OK {
-            return Err(Refusal::read(&uri, response).await.error);
-        }
-        let Response { headers, body, .. } = response;
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE) {
-            return Err(Error::new(ErrorKind::Invalid, "open the event stream")
-                .with("uri", redacted(&uri))
-                .with("reason", "the answer is no event stream")
-                .hint(WORDS.odd));
-        }
-        Ok(body)
-    })
+/// Turns a request into one for an event stream.
+pub(crate) fn asking_for_events(request: Request) -> Request {
+    request
+        .deadline(FAR_AWAY)
+        .body_limit(u64::MAX)
+        // The pauses between attempts are the link's.
+        .attempts(1)
+        .header(header::ACCEPT, HeaderValue::from_static(MEDIA_TYPE))
+        // Compressed events wait in the compressor for more of them.
+        .header(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"))
+        .header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
+}
+
+/// Returns true if an answer with these headers is an event stream.
+pub(crate) fn are_of_events(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(MEDIA_TYPE)
 }
 
 const MEDIA_TYPE: &str = "text/event-stream";
-const LAST_EVENT_ID: header::HeaderName = header::HeaderName::from_static("last-event-id");
 
-fn late(operation: &'static str, uri: &Uri, allowed: Duration) -> Error {
+fn late(operation: &'static str, place: &str, allowed: Duration) -> Error {
     Error::new(ErrorKind::Timeout, operation)
-        .with("uri", redacted(uri))
+        .with("uri", place)
         .with("allowed_seconds", allowed.as_secs())
         .retry(Retry::Now)
 }

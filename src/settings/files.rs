@@ -1,0 +1,296 @@
+//! Secrets that are handed over as files.
+//!
+//! Each client has a folder of its own that only its user may enter, below the user's runtime folder or else the
+//! temporary one, under a name that nobody can guess; the files in it are named by a keyed hash, so that a listing tells
+//! nothing. What did not change is not written again. The folder goes with the client; one whose process died is removed
+//! at the next start of any client: it is known by a lock that the system gave up.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, DirBuilder, File, TryLockError},
+    hash::{BuildHasher, RandomState},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use zeroize::Zeroizing;
+
+use super::{
+    NexusError,
+    error::shown,
+    model::{Form, SecretEntry},
+};
+use crate::{
+    config::ambient_environment, durable, encoding::from_base64, rfc3339, text_table::TextTable,
+    traits::Clock,
+};
+
+/// What the name of every folder begins with.
+const PREFIX: &str = "leverframe-settings";
+/// The file that its process holds locked.
+const OWNER: &str = "owner";
+/// A folder without an owner may be one that is just being made, if it is younger.
+const OWNERLESS: Duration = Duration::from_secs(3_600);
+
+/// The file secrets of one client.
+#[derive(Debug)]
+pub(super) struct Files {
+    base: PathBuf,
+    clock: Arc<dyn Clock>,
+    names: RandomState,
+    state: Mutex<State>,
+    /// What getters look into: they never wait for a disk.
+    places: ArcSwap<BTreeMap<String, Place>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    folder: Option<Folder>,
+    written: BTreeMap<String, Written>,
+    closed: bool,
+}
+
+/// What is on the disk.
+#[derive(Debug)]
+struct Written {
+    path: PathBuf,
+    version: u32,
+    digest: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    At(PathBuf),
+    Failed(io::ErrorKind, String),
+}
+
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+    /// Held for as long as the process lives; the system lets go of it, however the process ends.
+    _owner: File,
+}
+
+impl Files {
+    /// Prepares for files below `base`, and removes the folders of processes that have died. Nothing is made before
+    /// there is something to write.
+    pub(super) fn new(base: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+        let base = base.unwrap_or_else(default_base);
+        clear_leftovers(&base, clock.wall());
+        Self { base, clock, names: RandomState::new(), state: Mutex::default(), places: ArcSwap::default() }
+    }
+
+    /// Returns the file of a secret; `None` where there is none.
+    pub(super) fn path(
+        &self,
+        key: &str,
+        secrets: &TextTable<SecretEntry>,
+    ) -> Option<Result<PathBuf, NexusError>> {
+        let look = || self.places.load().get(key).cloned();
+        let place = match look()? {
+            // Somebody took the file, or the whole folder: it is put there again.
+            Place::At(path) if fs::symlink_metadata(&path).is_err() => {
+                self.settle(secrets);
+                look()?
+            }
+            place => place,
+        };
+        Some(match place {
+            Place::At(path) => Ok(path),
+            Place::Failed(kind, reason) => Err(NexusError::Io(io::Error::new(kind, reason))),
+        })
+    }
+
+    /// Makes the disk hold what the secrets are: no more, no less, and nothing anew that it holds already.
+    pub(super) fn settle(&self, secrets: &TextTable<SecretEntry>) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let wanted: BTreeMap<&str, &SecretEntry> =
+            secrets.iter().filter(|(_, secret)| secret.is_file()).collect();
+        if wanted.is_empty() && state.folder.is_none() {
+            return;
+        }
+        let gone: Vec<String> =
+            state.written.keys().filter(|key| !wanted.contains_key(key.as_str())).cloned().collect();
+        for written in gone.iter().filter_map(|key| state.written.remove(key)) {
+            remove(&written.path);
+        }
+        let places: BTreeMap<String, Place> = wanted
+            .into_iter()
+            .map(|(key, secret)| {
+                let place = match self.put(&mut state, key, secret) {
+                    Ok(path) => Place::At(path),
+                    Err(error) => {
+                        tracing::warn!(key = shown(key), %error, "a secret could not be written to its file");
+                        Place::Failed(error.kind(), format!("the secret `{}`: {error}", shown(key)))
+                    }
+                };
+                (key.to_owned(), place)
+            })
+            .collect();
+        if **self.places.load() != places {
+            self.places.store(Arc::new(places));
+        }
+    }
+
+    /// Removes everything, for good.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.written.clear();
+        self.places.store(Arc::default());
+        if let Some(folder) = state.folder.take() {
+            remove_folder(&folder.path);
+        }
+    }
+
+    fn put(&self, state: &mut State, key: &str, secret: &SecretEntry) -> io::Result<PathBuf> {
+        let digest = self.names.hash_one((key, secret.value.expose(), secret.form == Form::FileInBase64));
+        if let Some(written) = state.written.get(key)
+            && (written.version, written.digest) == (secret.version, digest)
+            && fs::symlink_metadata(&written.path).is_ok_and(|found| found.is_file())
+        {
+            return Ok(written.path.clone());
+        }
+        let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let decoded;
+        let content = match secret.form {
+            Form::FileInBase64 => {
+                let bytes = from_base64(secret.value.expose());
+                decoded = Zeroizing::new(bytes.ok_or_else(|| invalid("its content is no base64"))?);
+                &decoded[..]
+            }
+            Form::Unknown => {
+                return Err(invalid("its content is in an encoding that this version does not know"));
+            }
+            Form::File | Form::Text => secret.value.expose().as_bytes(),
+        };
+        let folder = self.folder(state)?;
+        let name = |salt: u8| self.names.hash_one((key, salt));
+        let path = folder.join(format!("{:016x}{:016x}", name(0), name(1)));
+        durable::replace(&path, content)?;
+        let written = Written { path: path.clone(), version: secret.version, digest };
+        state.written.insert(key.to_owned(), written);
+        Ok(path)
+    }
+
+    /// Returns the folder, which is made where there is none; where it is gone, at the place where it was.
+    fn folder(&self, state: &mut State) -> io::Result<PathBuf> {
+        if let Some(folder) = &state.folder {
+            if fs::symlink_metadata(&folder.path).is_ok_and(|found| found.is_dir()) {
+                return Ok(folder.path.clone());
+            }
+            tracing::warn!(folder = %folder.path.display(), "the folder of file secrets was taken away");
+            let path = folder.path.clone();
+            // A name that is known by now may have been taken by somebody else; then another one is made.
+            state.folder = make_folder(&path).and_then(|()| own(path, self.clock.wall())).unwrap_or_default();
+        }
+        // Whoever clears leftovers may take a folder for one in the moment before it is locked.
+        const ATTEMPTS: usize = 3;
+        for _ in 0..ATTEMPTS {
+            if let Some(folder) = &state.folder {
+                return Ok(folder.path.clone());
+            }
+            let made = durable::make_temporary(&self.base, PREFIX).map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("no folder can be made in `{}`: {error}", self.base.display()),
+                )
+            })?;
+            state.folder = own(made, self.clock.wall())?;
+        }
+        Err(io::Error::other("the folder is taken away as soon as it is made"))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Files and what is known of them may differ after a panic; the next settling looks at the disk.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Returns the user's runtime folder, which is in memory and goes with the session, or else the temporary one.
+fn default_base() -> PathBuf {
+    let runtime = ambient_environment(&["XDG_RUNTIME_DIR"]).into_iter().next();
+    let runtime = runtime.map(|(_, dir)| PathBuf::from(dir.expose()));
+    runtime.filter(|dir| dir.is_absolute() && dir.is_dir()).unwrap_or_else(std::env::temp_dir)
+}
+
+fn make_folder(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// Marks a folder as that of this process; `None` where it was taken for a leftover meanwhile.
+fn own(path: PathBuf, now: SystemTime) -> io::Result<Option<Folder>> {
+    let owner = path.join(OWNER);
+    let claimed = durable::create_private(&owner).and_then(|mut file| {
+        // For people; what counts is the lock.
+        writeln!(file, "pid {}\nstarted {}", std::process::id(), rfc3339(now))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(file)),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            // Where the file system has no locks, nobody can take this for a leftover either.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(Some(file)),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    });
+    let claimed = match claimed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        claimed => claimed?,
+    };
+    Ok(claimed.filter(|_| owner.exists()).map(|file| Folder { path, _owner: file }))
+}
+
+/// Removes the folders of processes that ended without doing so.
+fn clear_leftovers(base: &Path, now: SystemTime) {
+    let Ok(listing) = fs::read_dir(base) else { return };
+    for item in listing.flatten() {
+        let is_ours = item.file_name().to_string_lossy().starts_with(PREFIX);
+        if is_ours && item.file_type().is_ok_and(|kind| kind.is_dir()) && is_leftover(&item.path(), now) {
+            remove_folder(&item.path());
+        }
+    }
+}
+
+fn is_leftover(folder: &Path, now: SystemTime) -> bool {
+    match File::open(folder.join(OWNER)) {
+        Ok(owner) => owner.try_lock().is_ok(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let made = fs::symlink_metadata(folder).and_then(|found| found.modified());
+            made.is_ok_and(|made| now.duration_since(made).is_ok_and(|age| age > OWNERLESS))
+        }
+        // Another user's.
+        Err(_) => false,
+    }
+}
+
+fn remove_folder(path: &Path) {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, folder = %path.display(), "a folder of file secrets stays behind");
+        }
+        _ => {}
+    }
+}
+
+fn remove(path: &Path) {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, file = %path.display(), "the file of a secret that is gone stays behind");
+        }
+        _ => {}
+    }
+}
