@@ -20,7 +20,7 @@ use super::{
     stream::{Stream, Told},
 };
 use crate::{
-    Error, ErrorKind, Result,
+    Error, ErrorKind, Result, Retry,
     document::{Content, Document, Revision},
     sse::{Link, are_of_events, asking_for_events},
     traits::{Body, BoxFuture, Clock, Load, Source, redacted},
@@ -110,12 +110,17 @@ impl SettingsSource {
 const ETAG: &str = "etag:";
 
 async fn connect(service: &Service) -> Result<Body> {
+    // As long as the service is left alone, the connection rests.
+    let refused = |error: NexusError| match service.held_for() {
+        Some(left) => Error::from(error).retry(Retry::After(left)),
+        None => Error::from(error),
+    };
     if let Some(held) = service.held() {
-        return Err(held.into());
+        return Err(refused(held));
     }
     let request = asking_for_events(service.request(Method::GET, STREAM)?);
     let uri = request.uri.clone();
-    let response = service.send("stream", request).await?;
+    let response = service.send("stream", request).await.map_err(refused)?;
     if response.status != StatusCode::OK || !are_of_events(&response.headers) {
         return Err(odd_answer(&uri, "the answer is no event stream"));
     }

@@ -1,0 +1,228 @@
+//! The event stream: what it costs, and what it survives.
+
+use std::{sync::Arc, time::Duration};
+
+use leverframe::{NexusClient, sse::StreamState, testing::ManualClock, traits::Clock};
+use serde_json::json;
+
+use super::stage::{Fault, Stage, eventually, flag, pass};
+
+/// A client with a stream, whose first look is over.
+fn streaming(stage: &Stage) -> (NexusClient, ManualClock) {
+    let (client, clock) = stage.client();
+    client.run_stream();
+    stage.wait_for_streams(1);
+    stage.wait_for("/v1/sync", 2);
+    eventually("the look is over", || steady(&client));
+    (client, clock)
+}
+
+fn steady(client: &NexusClient) -> bool {
+    let status = client.status();
+    status.refreshes >= 1 && status.stream.is_some_and(|stream| stream.state == StreamState::Steady)
+}
+
+fn events(client: &NexusClient) -> u64 {
+    client.status().stream.map_or(0, |stream| stream.events)
+}
+
+/// Waits until so many events came; the short rests of the client between two looks pass meanwhile.
+#[track_caller]
+fn come(client: &NexusClient, clock: &ManualClock, number: u64) {
+    eventually("the events come", || {
+        let rest = clock.deadlines().first().map(|first| *first - clock.now());
+        if let Some(rest) = rest.filter(|rest| *rest <= Duration::from_millis(20)) {
+            clock.advance(rest);
+        }
+        events(client) >= number
+    });
+}
+
+#[test]
+fn opening_the_stream_costs_one_look_and_a_second_call_none() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+
+    client.run_stream();
+    client.clone().run_stream();
+    pass(&clock, Duration::from_secs(5));
+
+    eventually("the stream is steady", || steady(&client));
+    assert_eq!((stage.syncs(), stage.asked("/v1/stream").len()), (2, 1));
+    assert_eq!(stage.asked("/v1/stream")[0].header("accept"), Some("text/event-stream"));
+}
+
+#[test]
+fn a_service_that_says_nothing_at_first_is_looked_at_all_the_same() {
+    let stage = Stage::filled();
+    stage.be_mute();
+    let (client, clock) = stage.client();
+    client.run_stream();
+    stage.wait_for_streams(1);
+    eventually("the stream is open", || {
+        client.status().stream.is_some_and(|s| s.state != StreamState::Connecting)
+    });
+
+    pass(&clock, Duration::from_millis(500));
+
+    stage.wait_for("/v1/sync", 2);
+}
+
+#[test]
+fn a_hundred_events_at_once_cost_at_most_two_looks() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    pass(&clock, Duration::from_secs(5));
+    stage.publish(|document| document.flags = json!({"checkout": flag(false)}));
+
+    for n in 0..100 {
+        stage.tell(["flag.toggled", "config.updated", "secret.created", "resync"][n % 4]);
+    }
+    come(&client, &clock, 101);
+    eventually("the flag is off", || !client.get_flag("checkout", true));
+    pass(&clock, Duration::from_secs(5));
+    eventually("the stream is steady", || steady(&client));
+
+    let looks = stage.syncs() - 2;
+    assert!((1..=2).contains(&looks), "{looks} looks");
+}
+
+#[test]
+fn events_that_keep_coming_are_followed_ever_less_often() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+
+    // One every 10 ms, for 10 s.
+    for n in 0..1_000 {
+        stage.tell("config.updated");
+        come(&client, &clock, n + 2);
+        pass(&clock, Duration::from_millis(10));
+    }
+
+    let looks = stage.syncs() - 2;
+    assert!((8..=30).contains(&looks), "{looks} looks");
+}
+
+#[test]
+fn both_generations_of_writing_are_read_and_what_is_no_event_of_ours_is_not() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    let look = |raw: &str, looks: usize| {
+        pass(&clock, Duration::from_secs(5));
+        let before = (stage.syncs(), events(&client));
+        stage.send_raw(raw.as_bytes());
+        come(&client, &clock, before.1 + 1);
+        if looks > 0 {
+            stage.wait_for("/v1/sync", before.0 + looks);
+        }
+        eventually("the stream is steady", || steady(&client));
+        assert_eq!(stage.syncs() - before.0, looks, "{raw:?}");
+    };
+
+    look("event:flag.toggled\ndata:{}\n\n", 1);
+    look("event: flag.toggled\r\ndata: {}\r\n\r\n", 1);
+    look("data: x\ndata: y\ndata: z\nevent: config.deleted\nid: 7\n\n", 1);
+    look("event: later.event\ndata: {}\n\n", 0);
+    look("data: {}\n\n", 0);
+    look(": ping\n\nevent: secret.read\ndata: {}\n\n", 0);
+    assert_eq!(client.status().stream.unwrap().last_event_id.as_deref(), Some("7"));
+}
+
+#[test]
+fn a_stream_that_breaks_is_opened_again_for_ever_with_growing_pauses() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    stage.fail_always("/v1/stream", Fault::status(503));
+    let start = clock.now();
+
+    stage.break_streams();
+    for attempts in 2..12 {
+        eventually("it is tried again", || {
+            clock.advance(Duration::from_millis(500));
+            stage.asked("/v1/stream").len() >= attempts
+        });
+    }
+
+    let took = clock.now() - start;
+    assert!(took > Duration::from_secs(60), "ten attempts within {took:?}");
+    assert!(client.status().stream.unwrap().last_error.is_some());
+    stage.recover();
+    stage.publish(|document| document.flags = json!({"checkout": flag(false)}));
+    eventually("it is open again, and the flag off", || {
+        clock.advance(Duration::from_secs(1));
+        steady(&client) && !client.get_flag("checkout", true)
+    });
+}
+
+#[test]
+fn a_connection_that_was_healthy_for_a_minute_leaves_no_failures_behind() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    stage.fail("/v1/stream", Fault::status(503));
+    stage.fail("/v1/stream", Fault::status(503));
+    stage.break_streams();
+    eventually("it is open again", || {
+        clock.advance(Duration::from_secs(1));
+        stage.asked("/v1/stream").len() == 4
+    });
+    stage.wait_for_streams(2);
+    eventually("the stream is known to be open", || client.status().stream.unwrap().connections == 2);
+    for _ in 0..3 {
+        pass(&clock, Duration::from_secs(25));
+        let before = events(&client);
+        stage.send_raw(b": ping\n\nevent: x\ndata: {}\n\n");
+        come(&client, &clock, before + 1);
+    }
+
+    stage.break_streams();
+    eventually("the loss is known", || client.status().stream.unwrap().connected_since.is_none());
+
+    // The first pause again: a second at most.
+    pass(&clock, Duration::from_secs(1));
+    stage.wait_for_streams(3);
+}
+
+#[test]
+fn a_connection_without_a_sign_of_life_is_dead_after_ninety_seconds() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+
+    for _ in 0..89 {
+        pass(&clock, Duration::from_secs(1));
+    }
+    assert_eq!(stage.asked("/v1/stream").len(), 1);
+    eventually("another is opened", || {
+        clock.advance(Duration::from_millis(500));
+        stage.asked("/v1/stream").len() == 2
+    });
+
+    eventually("it is open", || client.status().stream.unwrap().connections == 2);
+}
+
+#[test]
+fn a_stopped_stream_ends_and_can_be_run_again() {
+    let stage = Stage::filled();
+    let client = stage.builder().stream(true).build().unwrap();
+    stage.wait_for_streams(1);
+
+    client.stop_stream();
+    assert_eq!(client.status().stream, None);
+    client.run_stream();
+
+    stage.wait_for_streams(2);
+}
+
+#[test]
+fn what_is_no_stream_is_told_and_polled_instead() {
+    let stage = Stage::filled();
+    stage.fail_always("/v1/stream", Fault::body("<html>"));
+    let clock = ManualClock::new();
+    let client = stage.builder().clock(Arc::new(clock.clone())).stream(true).build().unwrap();
+
+    eventually("it is told", || client.status().stream.is_some_and(|stream| stream.last_error.is_some()));
+    stage.publish(|document| document.flags = json!({"checkout": flag(false)}));
+    eventually("the poll brings it", || {
+        clock.advance(Duration::from_secs(1));
+        !client.get_flag("checkout", true)
+    });
+}
