@@ -230,10 +230,7 @@ fn a_quarantine_holds_the_stream_back_too() {
     }
 
     // The end, and up to a half more at random.
-    eventually("the stream is asked for again", || {
-        pass(&clock, Duration::from_secs(1));
-        stage.asked("/v1/stream").len() > 1
-    });
+    stage.while_time_passes(&clock, "the stream is asked for again", || stage.asked("/v1/stream").len() > 1);
     stage.wait_for_streams(1);
 }
 

@@ -2,7 +2,17 @@
 #![cfg(feature = "testing")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[cfg(feature = "async-tokio")]
+mod asynchronous;
+mod cost;
+mod failures;
 mod files;
 mod highlights;
+#[cfg(feature = "signed")]
+mod kept;
+#[cfg(feature = "signed")]
+mod leaks;
 mod stage;
 mod streams;
+mod typed;
+mod writes;

@@ -268,6 +268,19 @@ impl Stage {
         self.wait(|state| state.streams_opened >= number);
     }
 
+    /// Waits until something is so, while time passes: slowly enough for answers to arrive before their deadlines.
+    #[track_caller]
+    pub(crate) fn while_time_passes(&self, clock: &ManualClock, what: &str, is_so: impl Fn() -> bool) {
+        const STEP: Duration = Duration::from_millis(200);
+        const BREATH: Duration = Duration::from_millis(4);
+        eventually(what, || {
+            clock.advance(STEP);
+            // Returns as soon as a request comes.
+            drop(self.shared.changed.wait_timeout(self.shared.lock(), BREATH).unwrap());
+            is_so()
+        });
+    }
+
     #[track_caller]
     fn wait(&self, until: impl Fn(&State) -> bool) {
         let state = self.shared.lock();

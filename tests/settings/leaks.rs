@@ -1,0 +1,239 @@
+//! A canary in every secret place, looked for everywhere else.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::Path,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+};
+
+use leverframe::{
+    HttpBackend, NexusError, Secret,
+    backends::cache_file::{FileCache, FileCacheConfig},
+    live::metrics_text,
+    settings::{NexusClientBuilder, WriteOptions},
+};
+use serde_json::json;
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use super::stage::{Fault, KEY, Stage, config, eventually, file, secret};
+
+/// In every secret value of these tests, and in no other text.
+const CANARY: &str = "canary-d41d8cd9";
+
+/// Every line of the process, at every level.
+fn lines() -> &'static Mutex<String> {
+    static LINES: OnceLock<Mutex<String>> = OnceLock::new();
+    LINES.get_or_init(|| {
+        tracing::subscriber::set_global_default(Everything).unwrap();
+        Mutex::default()
+    })
+}
+
+struct Everything;
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let _ = write!(self.0, "{}={value:?} ", field.name());
+    }
+}
+
+impl Line {
+    fn end(self) {
+        let mut lines = lines().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        lines.push_str(&self.0);
+        lines.push('\n');
+    }
+}
+
+impl Subscriber for Everything {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut line = Line(attributes.metadata().name().to_owned());
+        attributes.record(&mut line);
+        line.end();
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, values: &span::Record<'_>) {
+        let mut line = Line(String::new());
+        values.record(&mut line);
+        line.end();
+    }
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(event.metadata().target().to_owned());
+        event.record(&mut line);
+        line.end();
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+/// Collects what a person or a log could be shown.
+#[derive(Default)]
+struct Shown(String);
+
+impl Shown {
+    fn add(&mut self, shown: impl std::fmt::Debug) {
+        let _ = writeln!(self.0, "{shown:?}\n{shown:#?}");
+    }
+
+    fn add_error(&mut self, error: &NexusError) {
+        self.add(error);
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(error) = cause {
+            let _ = writeln!(self.0, "{error}");
+            cause = error.source();
+        }
+        let _ = writeln!(self.0, "{}", error.hint().unwrap_or_default());
+    }
+}
+
+fn contents(dir: &Path, except: &Path, into: &mut Vec<u8>) {
+    for path in fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()) {
+        if path.is_dir() && path != except {
+            contents(&path, except, into);
+        } else if path.is_file() {
+            into.extend(fs::read(&path).unwrap());
+        }
+    }
+}
+
+fn canaried(stage: &Stage, dir: &Path, backend: HttpBackend) -> NexusClientBuilder {
+    stage.publish(|document| {
+        document.configs = json!({"url": config(format!("postgres://u:{CANARY}@h")), "db.port": config(CANARY)});
+        document.secrets = json!({
+            "token": secret(CANARY, 1), "escaped": secret(&format!("\n\"{CANARY}\""), 1), "cert": file(CANARY, 1),
+        });
+    });
+    let mut settings = FileCacheConfig::default();
+    settings.dir = dir.join("cache");
+    stage
+        .builder()
+        .cache(
+            Arc::new(FileCache::open(settings).unwrap()),
+            Secret::new(format!("{CANARY} long enough to be a key")),
+        )
+        .files_dir(dir)
+        .http_backend(backend)
+}
+
+/// Does everything that there is to do, well and badly.
+fn everything(backend: HttpBackend) {
+    lines();
+    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let builder = canaried(&stage, dir.path(), backend);
+    let mut shown = Shown::default();
+    shown.add(&builder);
+    let client = builder.stream(true).build().unwrap();
+    stage.wait_for_streams(1);
+    let path = client.get_secret_file_path("cert").unwrap();
+
+    // It is where it was asked for.
+    assert_eq!(client.get_secret("token").unwrap().expose(), CANARY);
+    assert_eq!(fs::read_to_string(&path).unwrap(), CANARY);
+    client.set_secret("token", &format!("{CANARY}-2")).unwrap();
+    client.set_secret_file("blob", CANARY.as_bytes(), &WriteOptions::new()).unwrap();
+    let url = client.bind::<String>("url").unwrap();
+    let mut errors = vec![
+        client.bind::<u16>("db.port").unwrap_err(),
+        client.get_config_as::<bool>("url").unwrap_err(),
+        client.get_secret("none").unwrap_err(),
+    ];
+    let answers = [
+        format!("{{\"synced_at\":\"{CANARY}\",\"flags\":\"{CANARY}\"}}"),
+        format!(
+            r#"{{"synced_at":"t","secrets":{{"k":{{"value":"{CANARY}","version":"{CANARY}","source":"s"}}}}}}"#
+        ),
+        format!(
+            r#"{{"synced_at":"t","secrets":{{"k":{{"value":"{CANARY}\ud800","version":1,"source":"s"}}}}}}"#
+        ),
+        CANARY.to_owned(),
+    ];
+    for body in answers {
+        stage.fail("/v1/sync", Fault::body(body));
+        errors.push(client.sync().unwrap_err());
+    }
+    for status in [301, 400, 401, 402, 403, 404, 409, 418, 429, 500] {
+        let body =
+            format!("{{\"error\":\"{CANARY}\",\"reason\":\"<{CANARY}>\",\"expires_at\":\"<{CANARY}>\"}}");
+        let headers = format!("Location: https://u:{CANARY}@127.0.0.1:9/?{CANARY}\r\n");
+        stage.fail("/v1/secrets", Fault::Answer(status, headers, body.into_bytes()));
+        errors.push(client.set_secret("token", CANARY).unwrap_err());
+    }
+    stage.fail("/v1/sync", Fault::Reset);
+    errors.push(client.sync().unwrap_err());
+    errors.iter().for_each(|error| shown.add_error(error));
+    shown.add(&client);
+    shown.add(client.status());
+    shown.add(client.snapshot());
+    shown.add(client.get_secret("token").unwrap());
+    shown.add(&url);
+    shown.0.push_str(&metrics_text([("settings", &client.status())]));
+    let mut kept = Vec::new();
+    contents(dir.path(), path.parent().unwrap(), &mut kept);
+    client.close();
+
+    let logged = lines().lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    assert!(logged.contains("settings") && !kept.is_empty(), "nothing was looked at");
+    for (place, text) in
+        [("a log line", logged.as_bytes()), ("what is shown", shown.0.as_bytes()), ("the cache", &kept)]
+    {
+        for canary in [CANARY, KEY] {
+            let at = text.windows(canary.len()).position(|part| part == canary.as_bytes());
+            let near = at.map(|at| String::from_utf8_lossy(&text[at.saturating_sub(200)..at]).into_owned());
+            assert_eq!(near, None, "{canary} is in {place}, behind this");
+        }
+    }
+}
+
+#[test]
+fn no_secret_shows_anywhere_with_requests_in_process() {
+    everything(HttpBackend::InProcess);
+}
+
+#[test]
+fn no_secret_shows_anywhere_with_the_curl_program() {
+    everything(HttpBackend::Curl);
+}
+
+#[test]
+fn no_secret_shows_in_the_list_of_processes() {
+    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let client = canaried(&stage, dir.path(), HttpBackend::Curl).build().unwrap();
+    stage.fail("/v1/secrets", Fault::Silence);
+    let writing = thread::spawn({
+        let client = client.clone();
+        move || client.set_secret("token", CANARY)
+    });
+    stage.wait_for("/v1/secrets", 1);
+
+    let mut seen = 0;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        // Processes end while they are looked at.
+        let Ok(line) = fs::read(process.path().join("cmdline")) else { continue };
+        let line = String::from_utf8_lossy(&line).into_owned();
+        seen += usize::from(line.starts_with("curl"));
+        assert!(!line.contains(CANARY) && !line.contains(KEY), "{line}");
+    }
+
+    assert!(seen > 0, "no curl was running");
+    stage.end_silence();
+    writing.join().unwrap().unwrap();
+    eventually("it is written", || client.get_secret("token").unwrap().expose() == CANARY);
+}
