@@ -21,6 +21,8 @@ pub mod signing;
 #[cfg(feature = "async-tokio")]
 mod source;
 #[cfg(feature = "async-tokio")]
+mod state;
+#[cfg(feature = "async-tokio")]
 mod timer;
 mod wire;
 
@@ -37,8 +39,9 @@ pub mod types {
 
 #[cfg(feature = "async-tokio")]
 pub use self::{
-    client::{GateMode, GateState, WaitState},
+    client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
+    state::{GateMode, GateState},
     timer::Timer,
 };
 pub use self::{

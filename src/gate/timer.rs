@@ -1,6 +1,8 @@
 //! Measures calls.
 
-use super::WaitState;
+use std::sync::Arc;
+
+use super::{WaitState, rules::Tag};
 use crate::traits::Tick;
 
 /// Reports, when it is dropped, how long it lived, and whether the call failed.
@@ -19,14 +21,14 @@ use crate::traits::Tick;
 #[must_use = "the time ends when it is dropped"]
 pub struct Timer {
     client: WaitState,
-    tag: Option<Box<str>>,
+    tag: Arc<Tag>,
     began: Tick,
     failed: bool,
 }
 
 impl Timer {
-    pub(super) fn new(client: WaitState, tag: Option<&str>, began: Tick) -> Self {
-        Self { client, tag: tag.map(Into::into), began, failed: false }
+    pub(super) fn new(client: WaitState, tag: Arc<Tag>, began: Tick) -> Self {
+        Self { client, tag, began, failed: false }
     }
 
     /// Marks the call as failed.
@@ -38,9 +40,9 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         let took = self.client.now() - self.began;
-        self.client.report_latency(took.as_secs_f64() * 1_000.0, self.tag.as_deref());
+        self.tag.counters.latency(took.as_secs_f64() * 1_000.0);
         if self.failed {
-            self.client.report_error(self.tag.as_deref());
+            self.tag.counters.error();
         }
     }
 }
