@@ -10,12 +10,10 @@ use super::{
     counters::{Counters, OTHER, Totals},
     decide::{DEFAULT_TAG, decide},
     policy::MOST_TAGS,
+    reflex::ALL_TAGS,
     safe_mode::SafeMode,
 };
 use crate::{text_table::TextTable, traits::Tick};
-
-/// In a policy's `throttle`, the key that stands for every tag.
-pub(crate) const EVERY_TAG: &str = "*";
 
 /// A tag that is longer than this is counted with the others that have no place.
 const LONGEST_TAG: usize = 256;
@@ -51,7 +49,7 @@ struct TagRule {
 /// What is counted of a tag, as long as it has its place.
 #[derive(Debug)]
 pub(super) struct Tag {
-    pub(super) counters: Counters,
+    counters: Counters,
     /// The calls that throttling has looked at.
     throttled: AtomicU64,
     /// The harvests in a row that found nothing.
@@ -61,6 +59,10 @@ pub(super) struct Tag {
 impl Tag {
     fn new() -> Arc<Self> {
         Arc::new(Self { counters: Counters::new(), throttled: AtomicU64::new(0), idle: AtomicU32::new(0) })
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     fn harvest(&self) -> Totals {
@@ -147,9 +149,9 @@ impl Rules {
         Self { safe_mode, ..self.copy() }
     }
 
-    /// Makes the same rules with a place for one more tag; `None` if it has one or there is none left.
+    /// Makes the same rules with a place for one more tag; `None` if it has one or cannot have one.
     pub(super) fn with_tag(&self, tag: &str) -> Option<Self> {
-        if !self.has_place_for(tag) || self.tags.get(tag).is_some() {
+        if !self.has_place(tag) || self.tags.get(tag).is_some() {
             return None;
         }
         let mut rules = self.copy();
@@ -201,14 +203,14 @@ impl Rules {
         let named = policy.tag_max_weights.iter().map(|(tag, _)| tag);
         for tag in named.chain(policy.throttle.keys().map(String::as_str)) {
             // Beyond `MOST_TAGS`, if need be: a limit has to hold whatever was called before.
-            if ![DEFAULT_TAG, OTHER, EVERY_TAG].contains(&tag) && self.tags.get(tag).is_none() {
+            if ![DEFAULT_TAG, OTHER, ALL_TAGS].contains(&tag) && self.tags.get(tag).is_none() {
                 self.tags.insert(tag, TagRule::of(&policy, tag, Tag::new()));
             }
         }
     }
 
     /// Returns true if a tag that comes for the first time can have a place of its own.
-    pub(super) fn has_place_for(&self, tag: &str) -> bool {
+    pub(super) fn has_place(&self, tag: &str) -> bool {
         self.tags.len() < MOST_TAGS && tag.len() <= LONGEST_TAG && tag != DEFAULT_TAG && tag != OTHER
     }
 
@@ -255,7 +257,7 @@ impl TagRule {
         let percent = |key| policy.throttle.get(key).copied().unwrap_or(0).min(100);
         Self {
             limit: policy.tag_max_weights.get(key).unwrap_or(f64::NAN),
-            throttle: percent(key).max(percent(EVERY_TAG)),
+            throttle: percent(key).max(percent(ALL_TAGS)),
             tag,
         }
     }
@@ -394,7 +396,7 @@ mod tests {
 
     #[test]
     fn throttling_of_every_tag_is_exact_for_each_and_the_stricter_of_two_wins() {
-        let throttle = [(EVERY_TAG.to_owned(), 50), ("free".to_owned(), 80), ("pro".to_owned(), 10)].into();
+        let throttle = [(ALL_TAGS.to_owned(), 50), ("free".to_owned(), 80), ("pro".to_owned(), 10)].into();
         let rules = Rules::new(Arc::new(Policy { throttle, ..Policy::default() }));
         let rules = rules.with_tag("new").unwrap();
 
