@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod counters;
 mod decide;
+pub mod limiter;
 #[cfg(feature = "async-tokio")]
 mod outbox;
 mod policy;
