@@ -8,6 +8,7 @@ use leverframe::{
 };
 
 use crate::{
+    gate::{NewGateKey, model::is_site},
     model::{LoginMode, NamespaceRecord, Tenant, TokenRecord, TokenType},
     problem::Problem,
 };
@@ -67,6 +68,21 @@ pub(crate) fn namespace(namespace: &NamespaceRecord) -> Result<(), Bad> {
     slug("slug", &namespace.slug)?;
     required("display_name", &namespace.display_name, LONGEST_NAME)?;
     text("description", &namespace.description, LONGEST_DESCRIPTION)
+}
+
+/// Checks the name of a site.
+pub(crate) fn site(value: &str) -> Result<(), Bad> {
+    if is_site(value) {
+        return Ok(());
+    }
+    Err(Bad("`site` must have 1 to 64 letters, digits, `.`, `_` and `-`".into()))
+}
+
+/// Checks what a gate key is asked for with.
+pub(crate) fn gate_key(new: &NewGateKey) -> Result<(), Bad> {
+    slug("org", &new.org)?;
+    new.site.iter().try_for_each(|name| site(name))?;
+    text("name", &new.name, LONGEST_NAME)
 }
 
 /// Checks a token: which bindings each type needs, and that it does not begin its life expired.
@@ -300,6 +316,24 @@ mod tests {
         for bad in ["acme", "@acme.example", "Acme.example", "acme.example.", "a b.example", "-a.example"] {
             assert!(!make(LoginMode::EmailDomain, None, Some(bad)), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_gate_key_is_for_an_org_and_perhaps_a_site() {
+        let make = |org: &str, site: Option<&str>| {
+            let mut made = NewGateKey::new(org);
+            made.site = site.map(str::to_owned);
+            gate_key(&made)
+        };
+
+        assert_eq!(make("acme", None), Ok(()));
+        assert_eq!(make("acme", Some("EU-west_1.a")), Ok(()));
+        for (org, site) in
+            [("Acme", None), ("", None), ("acme", Some("")), ("acme", Some("a b")), ("acme", Some("a/b"))]
+        {
+            assert!(make(org, site).is_err(), "{org} {site:?}");
+        }
+        assert!(make("acme", Some(&"a".repeat(65))).is_err());
     }
 
     #[test]
