@@ -1,5 +1,4 @@
 //! The decision without a client: no feature, no runtime, no allocation.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::hint::black_box;
 
