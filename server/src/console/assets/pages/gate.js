@@ -41,7 +41,7 @@ export function gatePage({ tenant: org, signal }) {
   const at = h("span.quiet", { id: "gate-at" });
   const lamp = h("p.gate-live", h("span.gate-lamp", { "aria-hidden": "true" }), state, at);
   const trouble = h("div", { id: "gate-trouble" });
-  const body = h("div.gate");
+  const body = h("div.fleet");
   const form = may ? limitsForm({ org, settingsOf, saved: () => reading.now() }) : null;
   let status = null;
   let failure = null;
@@ -67,7 +67,7 @@ export function gatePage({ tenant: org, signal }) {
       else swap(body, failed(failure, () => { swap(body, loading("the gate")); reading.now(); }));
       return;
     }
-    body.classList.toggle("gate-stale", failure !== null);
+    body.classList.toggle("fleet-stale", failure !== null);
     drawLever();
     form?.refresh(status);
     morph(body, summary(), status.sites.length === 0
