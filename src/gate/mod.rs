@@ -10,6 +10,7 @@ mod counters;
 mod decide;
 #[cfg(feature = "tower")]
 mod layer;
+pub mod limiter;
 #[cfg(feature = "async-tokio")]
 mod outbox;
 mod policy;
