@@ -6,7 +6,6 @@ mod admin;
 mod child;
 mod crash;
 mod demo;
-mod gate;
 mod manifest;
 mod serve;
 #[path = "../../../server/examples/team.rs"]
