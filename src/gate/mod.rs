@@ -24,6 +24,8 @@ pub mod signing;
 #[cfg(feature = "async-tokio")]
 mod source;
 #[cfg(feature = "async-tokio")]
+mod state;
+#[cfg(feature = "async-tokio")]
 mod timer;
 mod wire;
 
@@ -42,8 +44,9 @@ pub mod types {
 pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 #[cfg(feature = "async-tokio")]
 pub use self::{
-    client::{GateMode, GateState, WaitState},
+    client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
+    state::{GateMode, GateState},
     timer::Timer,
 };
 pub use self::{
