@@ -20,7 +20,8 @@ use crate::manifest::{LintDiagnostic, gate_file};
 /// recover_after_secs = 60
 /// "#);
 /// assert!(findings.is_empty());
-/// let rule = &ruleset.unwrap().rules()[0];
+/// let ruleset = ruleset.unwrap();
+/// let rule = &ruleset.rules()[0];
 /// assert_eq!((rule.name.as_str(), rule.action), ("free:p95_latency", Action::ThrottlePercent(50)));
 ///
 /// let (none, findings) = Ruleset::parse("[[rule]]\ntag = \"free\"\nmetric = \"p95-latency\"\n");
