@@ -76,7 +76,7 @@ fn main() -> std::result::Result<(), Box<dyn Error>> {
         .publish_key("wpk_example")
         .secret_key("wsk_example")
         .base_url("https://gate.example.com")
-        .transport(plane.clone())
+        .transport(Arc::<ControlPlane>::clone(&plane))
         .build()?;
     println!("synced: {}", block_on(ws.ready(Duration::from_secs(10))));
 
