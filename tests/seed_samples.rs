@@ -488,7 +488,6 @@ fn the_gate_is_called_as_its_crate_is() {
             base_url: "http://127.0.0.1:9".to_string(),
             site_id: Some("checkout".into()),
             pulse_interval_secs: 20,
-            sync_interval_secs: 30,
             safe_mode_strategy: SafeModeStrategy::FixedRps,
             safe_mode_max_rps: 50,
             ..Default::default()
