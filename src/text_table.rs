@@ -1,5 +1,7 @@
 //! Look-ups by short text: the hash and comparison that evaluation and gates share, and a table of them.
 
+use std::sync::Arc;
+
 /// Hashes an attribute or flag key.
 ///
 /// Only ever compared with hashes made by the same process, so the function may change between versions; buckets
@@ -68,7 +70,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// Values by text, looked up by one hash and, as a rule, one comparison.
 ///
-/// For tables that are built once and read often; nothing is ever moved by a look-up.
+/// For tables that are built once and read often; nothing is ever moved by a look-up, and copies share the texts.
 #[derive(Clone, Debug)]
 pub(crate) struct TextTable<V> {
     entries: Vec<Entry<V>>,
@@ -79,7 +81,7 @@ pub(crate) struct TextTable<V> {
 #[derive(Clone, Debug)]
 struct Entry<V> {
     hash: u64,
-    key: Box<str>,
+    key: Arc<str>,
     value: V,
 }
 
@@ -92,13 +94,12 @@ impl<V> Default for TextTable<V> {
 impl<V> TextTable<V> {
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
-        let at = self.find(hash_key(key), key)?;
-        self.entries.get(at).map(|entry| &entry.value)
+        self.find(hash_key(key), key).map(|(_, entry)| &entry.value)
     }
 
-    /// Returns the place of a key among the entries.
+    /// Finds the entry of a key, and where it stands.
     #[inline]
-    fn find(&self, hash: u64, key: &str) -> Option<usize> {
+    fn find(&self, hash: u64, key: &str) -> Option<(usize, &Entry<V>)> {
         let mask = self.slots.len().checked_sub(1)?;
         let mut at = hash as usize & mask;
         loop {
@@ -106,7 +107,7 @@ impl<V> TextTable<V> {
             let place = (*self.slots.get(at)? as usize).wrapping_sub(1);
             let entry = self.entries.get(place)?;
             if entry.hash == hash && same_text(&entry.key, key) {
-                return Some(place);
+                return Some((place, entry));
             }
             at = (at + 1) & mask;
         }
@@ -115,7 +116,8 @@ impl<V> TextTable<V> {
     /// Sets the value of a key and returns the one before.
     pub(crate) fn insert(&mut self, key: &str, value: V) -> Option<V> {
         let hash = hash_key(key);
-        if let Some(held) = self.find(hash, key).and_then(|at| self.entries.get_mut(at)) {
+        let held = self.find(hash, key).map(|(place, _)| place);
+        if let Some(held) = held.and_then(|place| self.entries.get_mut(place)) {
             return Some(std::mem::replace(&mut held.value, value));
         }
         self.entries.push(Entry { hash, key: key.into(), value });
@@ -129,7 +131,7 @@ impl<V> TextTable<V> {
     }
 
     pub(crate) fn remove(&mut self, key: &str) -> Option<V> {
-        let at = self.entries.iter().position(|e| *e.key == *key)?;
+        let (at, _) = self.find(hash_key(key), key)?;
         let entry = self.entries.swap_remove(at);
         self.place_all();
         Some(entry.value)

@@ -194,7 +194,7 @@ impl App {
         loop {
             match notices.recv().await {
                 // Of interest to the hub, which follows the store as well.
-                Ok(Notice::Manifest { .. }) => {}
+                Ok(Notice::Manifest { .. } | Notice::Gate { .. }) => {}
                 Ok(Notice::TokenRevoked { id }) => self.inner.tokens.forget(&id),
                 Ok(Notice::Everything) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.inner.tokens.forget_all();

@@ -210,7 +210,7 @@ impl Service {
 
     fn asked_pause(&self, headers: &HeaderMap) -> Option<Duration> {
         let value = headers.get(header::RETRY_AFTER)?;
-        let pause = crate::backends::layers::asked_pause(value, self.clock.wall())?;
+        let pause = crate::backends::layers::retry_after::asked_pause(value, self.clock.wall())?;
         Some(pause.min(LONGEST_ASKED)).filter(|pause| !pause.is_zero())
     }
 

@@ -3,11 +3,11 @@
 //! An organisation (*org*) is named like a tenant and governed by the tenant of that name. What its instances report is
 //! counted by *site*, a part of it. Everything that must be shared between processes or survive them is in the store.
 
-mod keys;
+mod issue;
 pub mod model;
 mod store;
 
 pub use self::{
-    keys::{IssuedGateKey, NewGateKey, issue_gate_key},
+    issue::{IssuedGateKey, NewGateKey, issue_gate_key},
     store::{Evaluate, GateStore},
 };

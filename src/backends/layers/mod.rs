@@ -13,12 +13,11 @@
 
 mod observe;
 mod retry;
-mod retry_after;
+pub(crate) mod retry_after;
 mod timeout;
 
 use std::sync::Arc;
 
-pub(crate) use self::retry_after::asked_pause;
 pub use self::{
     observe::{Counters, Observe, Traffic},
     retry::{Retry, RetryPolicy},

@@ -22,7 +22,7 @@ pub(crate) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Durati
 /// Reads a date in the form that must be sent, `Sun, 06 Nov 1994 08:49:37 GMT`, as seconds since 1970.
 ///
 /// The two obsolete forms are not read: a pause of our own is as good.
-fn http_date(text: &str) -> Option<u64> {
+pub(crate) fn http_date(text: &str) -> Option<u64> {
     let (weekday, rest) = text.split_once(", ")?;
     let parts: Vec<&str> = rest.split(' ').collect();
     let [day, month, year, time, "GMT"] = parts[..] else { return None };

@@ -31,7 +31,7 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "async-tokio")]
-pub(crate) use self::place::OWN_TENANT;
+pub(crate) use self::place::{OWN_TENANT, api_uri};
 use self::{
     api::{Api, Refusal},
     place::{SCHEME, SCHEME_OVER_HTTP},

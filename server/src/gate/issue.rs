@@ -5,10 +5,7 @@ use std::time::SystemTime;
 use leverframe::{Result, Secret};
 
 use super::{GateStore, model::GateKey};
-use crate::{
-    checked,
-    mint::{Minted, mint_gate_secret, mint_publish_key},
-};
+use crate::{checked, mint::mint_gate_key};
 
 /// What a key is asked for with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,16 +49,16 @@ pub async fn issue_gate_key(
     now: SystemTime,
 ) -> Result<IssuedGateKey> {
     checked::gate_key(new).map_err(|bad| bad.into_error("issue a gate key"))?;
-    let Minted { secret, hash } = mint_gate_secret()?;
+    let (publish_key, minted) = mint_gate_key()?;
     let key = GateKey {
         org: new.org.clone(),
-        publish_key: mint_publish_key()?,
+        publish_key,
         site: new.site.clone(),
         name: new.name.clone(),
         created_at: now,
         created_by: new.created_by.clone(),
         revoked_at: None,
     };
-    store.create_gate_key(&key, &hash).await?;
-    Ok(IssuedGateKey { key, secret })
+    store.create_gate_key(&key, &minted.hash).await?;
+    Ok(IssuedGateKey { key, secret: minted.secret })
 }
