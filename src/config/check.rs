@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::{Config, FlagsSettings, GateSettings, root};
+use super::{Config, FlagsSettings, GateSettings, SettingsSettings, root};
 use crate::{
     Result,
     manifest::lint::findings::did_you_mean,
@@ -25,6 +25,7 @@ impl Config {
             self.read::<FlagsSettings>(&format!("flags.{name}"))?;
         }
         self.read::<GateSettings>("gate")?;
+        self.read::<SettingsSettings>("settings")?;
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub(super) const TABLES: &[(&str, &[Field])] = &[
     ("telemetry", TelemetrySettings::FIELDS),
     ("flags", FlagsSettings::FIELDS),
     ("gate", GateSettings::FIELDS),
+    ("settings", SettingsSettings::FIELDS),
 ];
 
 settings! {
@@ -116,5 +117,35 @@ settings! {
         pub safe_mode_strategy: String = String, "fixed_rps".to_owned();
         /// How many calls a second pass with `fixed_rps`.
         pub safe_mode_max_rps: u64 = Integer, 50;
+    }
+}
+
+settings! {
+    /// `[settings]`: the client of a settings service.
+    pub struct SettingsSettings {
+        /// The base URL of the service. Required.
+        pub endpoint: String = String, String::new();
+        /// Says who asks. Required, but for a workload identity; best set as `LEVERFRAME_SETTINGS__API_KEY`.
+        pub api_key: Secret = Secret, Secret::new("");
+        /// A workload's identity in place of a key, by the name of its provider, such as `kubernetes` or `auto`. Empty:
+        /// none.
+        pub wif: String = String, String::new();
+        /// How often the service is asked, in milliseconds; a second or more.
+        pub ttl_ms: u64 = Integer, 60_000;
+        /// The longest exchange with the service, in milliseconds.
+        pub timeout_ms: u64 = Integer, 10_000;
+        /// Whether the service is asked to tell of changes, too.
+        pub event_stream: bool = Boolean, false;
+        /// A key of 32 characters or more that what was last known is sealed with in the cache that `[cache]` chooses;
+        /// best set as `LEVERFRAME_SETTINGS__CACHE_KEY`. Empty: nothing is kept.
+        pub cache_key: Secret = Secret, Secret::new("");
+        /// After how long without the service's word what is served counts as expired, in milliseconds; 0 for never.
+        pub max_stale_age_ms: u64 = Integer, 0;
+        /// Where the folder for secrets as files is made. Empty: the user's runtime folder, or the temporary one.
+        pub files_dir: PathBuf = Path, PathBuf::new();
+        /// A file whose configs lie over those of the service. Empty: none.
+        pub layer_file: PathBuf = Path, PathBuf::new();
+        /// What the names of those variables begin with whose values lie over all other configs. Empty: none.
+        pub layer_environment: String = String, String::new();
     }
 }

@@ -2,6 +2,7 @@
 
 mod gate;
 mod open;
+mod settings;
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +13,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use self::{gate::Gate, open::Entry};
+use self::{gate::Gate, open::Entry, settings::Settings};
 use crate::{
     Error, ErrorKind, Result,
     backends::clock_system::SystemClock,
@@ -25,7 +26,7 @@ use crate::{
     wiring::Wiring,
 };
 
-/// Namespaces, gate, cache and clock as a configuration names them.
+/// Namespaces, gate, settings, cache and clock as a configuration names them.
 ///
 /// # Examples
 /// ```
@@ -51,6 +52,7 @@ struct State {
     cache: Arc<dyn CacheStore>,
     namespaces: BTreeMap<String, Arc<Entry>>,
     gate: Gate,
+    settings: Settings,
 }
 
 /// What a reload did, by the names of namespaces.
@@ -67,6 +69,8 @@ pub struct Reloaded {
     pub kept: Vec<String>,
     /// Whether the gate was started, ended or replaced.
     pub gate_changed: bool,
+    /// Whether the client of the settings service was started, ended or replaced.
+    pub settings_changed: bool,
 }
 
 impl Leverframe {
@@ -125,6 +129,17 @@ impl Leverframe {
         self.state.load().gate.client()
     }
 
+    /// Returns the client of `[settings]`, which is kept current in the background.
+    ///
+    /// A client goes on across a [`reload`](Self::reload) that leaves its settings alone; after one that changes or
+    /// removes them, those who hold it may go on with it.
+    ///
+    /// # Errors
+    /// `NotFound` where the configuration has none.
+    pub fn settings(&self) -> Result<crate::NexusClient> {
+        self.state.load().settings.client()
+    }
+
     /// Returns the names of the namespaces, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -143,13 +158,13 @@ impl Leverframe {
         self.state.load().config.explain()
     }
 
-    /// Writes the figures of every namespace in the text format that Prometheus and OpenMetrics scrapers read.
+    /// Writes the figures of every namespace, and of the settings as `[settings]`, in the text format that Prometheus and OpenMetrics scrapers read.
     #[must_use]
     pub fn metrics(&self) -> String {
         let state = self.state.load();
-        let statuses: Vec<_> =
-            state.namespaces.iter().map(|(name, e)| (name, e.namespace.status())).collect();
-        metrics_text(statuses.iter().map(|(name, status)| (name.as_str(), status)))
+        let namespaces = state.namespaces.iter().map(|(name, e)| (name.as_str(), e.namespace.status()));
+        let statuses: Vec<_> = namespaces.chain(state.settings.status()).collect();
+        metrics_text(statuses.iter().map(|(name, status)| (*name, status)))
     }
 
     /// Reads the configuration's file again, builds what changed, and swaps it in.
@@ -167,6 +182,7 @@ impl Leverframe {
             changed = reloaded.changed.len(),
             removed = reloaded.removed.len(),
             gate_changed = reloaded.gate_changed,
+            settings_changed = reloaded.settings_changed,
             "configuration reloaded"
         );
         Ok(reloaded)
@@ -179,6 +195,7 @@ impl Leverframe {
     /// stopped all the same.
     pub fn close(self) -> Result<()> {
         let mut outcome = self.state.load().gate.close();
+        self.state.load().settings.close();
         for (name, entry) in &self.state.load().namespaces {
             if entry.stop().is_err() {
                 outcome = Err(Error::new(ErrorKind::Cancelled, "stop a background refresh")
@@ -297,10 +314,15 @@ impl LeverframeBuilder {
             reloaded.removed =
                 before.namespaces.keys().filter(|name| !namespaces.contains_key(*name)).cloned().collect();
         }
+        let settings = Settings::open(&wiring, &cache, same_parts)?;
+        let same_settings =
+            before.is_some_and(|before| before.config.says_the_same(&wiring.config, settings::TABLE));
+        reloaded.settings_changed =
+            !same_settings || settings::is_configured(&wiring.config) && same_parts.is_none();
         // Last, because it speaks to its control plane at once: nothing is left to fail after it.
         let gate = Gate::open(&wiring, &cache, same_parts)?;
         let same_gate = before.is_some_and(|before| before.config.says_the_same(&wiring.config, gate::TABLE));
         reloaded.gate_changed = !same_gate || gate::is_configured(&wiring.config) && same_parts.is_none();
-        Ok((State { config: wiring.config, cache, namespaces, gate }, reloaded))
+        Ok((State { config: wiring.config, cache, namespaces, gate, settings }, reloaded))
     }
 }

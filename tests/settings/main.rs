@@ -7,6 +7,7 @@ mod asynchronous;
 mod cost;
 mod failures;
 mod files;
+mod frame;
 mod highlights;
 #[cfg(feature = "signed")]
 mod kept;
