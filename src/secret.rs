@@ -34,6 +34,11 @@ impl Secret {
     }
 
     /// Returns the cleartext; the other name of [`expose`](Self::expose).
+    ///
+    /// # Examples
+    /// ```
+    /// assert_eq!(leverframe::Secret::new("s3cret").expose_secret(), "s3cret");
+    /// ```
     #[must_use]
     pub fn expose_secret(&self) -> &str {
         self.expose()

@@ -44,21 +44,27 @@ use crate::{
 /// The last clone to go ends the thread and removes the files of secrets; so does [`close`](Self::close).
 ///
 /// # Examples
-/// ```no_run
-/// use leverframe::{NexusClient, NexusConfig};
-/// use std::time::Duration;
-/// let client = NexusClient::create(NexusConfig {
-///     api_key: "sk_live_...".to_string(),
-///     endpoint: "https://swift-ocean-a5rx7.example.com".to_string(),
-///     ttl: Some(Duration::from_secs(60)),
-///     wif: None,
-/// })?;
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), leverframe::NexusError> {
+/// # use std::sync::Arc;
+/// # use http::{HeaderMap, StatusCode};
+/// # use leverframe::{NexusClient, testing::{Answer, ScriptedTransport}};
+/// # let service = ScriptedTransport::new();
+/// # let answer = |json: &'static str| service.answer("/v1/sync", Answer::Whole(StatusCode::OK, HeaderMap::new(), json.into()));
+/// # answer(r#"{"synced_at":"t","key_type":"sk","secrets":{"DB_PASSWORD":{"value":"s3cret","version":1,"source":"service"}},
+/// #     "flags":{"new-checkout":{"is_active":true,"source":"service"}}}"#);
+/// let client = NexusClient::builder().endpoint("https://settings.example.com").api_key("wxs_1")
+/// #   .transport(Arc::new(service.clone()))
+///     .build()?;
 /// client.run_stream();
 /// let password = client.get_secret("DB_PASSWORD")?;
-/// if client.get_flag("new-checkout", false) {
-///     println!("{} characters", password.expose_secret().len());
-/// }
-/// # Ok::<(), leverframe::NexusError>(())
+/// assert_eq!(password.expose_secret(), "s3cret");
+/// assert!(client.get_flag("new-checkout", false));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone)]
 pub struct NexusClient {

@@ -31,6 +31,11 @@ use crate::{
 };
 
 /// The variable that names the service where the configuration does not.
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::settings::SERVICE_ENDPOINT_ENV, "WESTYX_SERVICE_ENDPOINT");
+/// ```
 pub const SERVICE_ENDPOINT_ENV: &str = "WESTYX_SERVICE_ENDPOINT";
 
 /// How often the service is asked where nobody says.

@@ -70,7 +70,8 @@ pub enum NexusError {
         /// Until when, in RFC 3339; empty where the service says nothing.
         expires_at: String,
     },
-    /// Too many requests.
+    /// Too many requests. Where the service says for how long, [`NexusClient::held_for`](crate::NexusClient::held_for)
+    /// says it.
     RateLimited,
     /// The answer is larger than any answer has to be.
     ResponseTooLarge {

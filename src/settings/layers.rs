@@ -17,6 +17,12 @@ use crate::text_table::TextTable;
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Where the value of a config comes from.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::ConfigSource;
+/// assert_eq!(ConfigSource::Environment("APP_DB__PORT".to_owned()).to_string(), "the variable APP_DB__PORT");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigSource {

@@ -42,6 +42,16 @@ impl KeyType {
 /// A config and where the service has it from.
 ///
 /// `Debug` does not show the value: it may hold what a reference to a secret was resolved to.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::sync_types::SyncResponse;
+/// let answer = br#"{"synced_at":"t","configs":{"url":{"value":"postgres://u:s3cret@h","source":"service"}}}"#;
+/// let config = &SyncResponse::from_json(answer)?.snapshot.configs["url"];
+/// assert_eq!((config.value.as_str(), config.source.as_str()), (Some("postgres://u:s3cret@h"), "service"));
+/// assert!(!format!("{config:?}").contains("s3cret"));
+/// # Ok::<(), leverframe::NexusError>(())
+/// ```
 #[derive(Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ConfigEntry {
@@ -60,6 +70,15 @@ impl fmt::Debug for ConfigEntry {
 }
 
 /// A secret.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::sync_types::SyncResponse;
+/// let answer = br#"{"synced_at":"t","secrets":{"cert":{"value":"-","version":2,"type":"file","source":"service"}}}"#;
+/// let secret = &SyncResponse::from_json(answer)?.snapshot.secrets["cert"];
+/// assert!(secret.is_file() && secret.version == 2);
+/// # Ok::<(), leverframe::NexusError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SecretEntry {
@@ -102,6 +121,14 @@ impl SecretEntry {
 }
 
 /// A flag.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::sync_types::SyncResponse;
+/// let answer = br#"{"synced_at":"t","flags":{"a":{"is_active":true,"source":"umbrella"}}}"#;
+/// assert!(SyncResponse::from_json(answer)?.snapshot.flags["a"].is_active);
+/// # Ok::<(), leverframe::NexusError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FlagEntry {
@@ -112,6 +139,12 @@ pub struct FlagEntry {
 }
 
 /// Everything that a client serves, at one moment.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::sync_types::SyncSnapshot;
+/// assert!(SyncSnapshot::default().secrets.is_empty());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct SyncSnapshot {

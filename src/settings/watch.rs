@@ -14,6 +14,30 @@ use super::{bind::Rebind, snapshot::Snapshot};
 use crate::text_table::TextTable;
 
 /// What one update changed, by key: what is new, what is different, and what is gone.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), leverframe::NexusError> {
+/// # use std::sync::Arc;
+/// # use http::{HeaderMap, StatusCode};
+/// # use leverframe::{NexusClient, testing::{Answer, ScriptedTransport}};
+/// # let service = ScriptedTransport::new();
+/// # let answer = |json: &'static str| service.answer("/v1/sync", Answer::Whole(StatusCode::OK, HeaderMap::new(), json.into()));
+/// # answer(r#"{"synced_at":"t","flags":{"a":{"is_active":true,"source":"service"}}}"#);
+/// let client = NexusClient::builder().endpoint("https://settings.example.com").api_key("wxs_1")
+/// #   .transport(Arc::new(service.clone()))
+///     .build()?;
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let _watching = client.on_change(move |change| tell.send(change.clone()).expect("somebody listens"));
+/// # answer(r#"{"synced_at":"t","flags":{"a":{"is_active":false,"source":"service"},"b":{"is_active":true,"source":"service"}}}"#);
+/// client.sync()?;
+/// assert_eq!(told.recv().map(|change| change.flags), Ok(vec!["a".to_owned(), "b".to_owned()]));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Change {
@@ -127,7 +151,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Keeps a callback in place; dropping it takes the callback out.
+/// Keeps a callback in place; dropping it takes the callback out. See [`Change`].
+///
+/// # Examples
+/// ```
+/// use leverframe::{NexusClient, settings::Subscription};
+/// struct Cache {
+///     _watching: Subscription,
+/// }
+/// fn cache(client: &NexusClient) -> Cache {
+///     Cache { _watching: client.on_change(|change| println!("{:?}", change.configs)) }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping the subscription ends it"]
 pub struct Subscription {

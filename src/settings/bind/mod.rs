@@ -19,6 +19,36 @@ use crate::{error::chain, text_table::TextTable};
 ///
 /// Reading it is one atomic load. A change that does not fit the type is refused whole: the value stays as it was, and
 /// [`last_error`](Self::last_error) says which key is in the way. Clones share the value, and keep the client going.
+///
+/// # Examples
+/// ```
+/// # #[cfg(feature = "testing")]
+/// # fn main() -> Result<(), leverframe::NexusError> {
+/// # use std::sync::Arc;
+/// # use http::{HeaderMap, StatusCode};
+/// # use leverframe::{NexusClient, testing::{Answer, ScriptedTransport}};
+/// # let service = ScriptedTransport::new();
+/// # let answer = |json: &'static str| service.answer("/v1/sync", Answer::Whole(StatusCode::OK, HeaderMap::new(), json.into()));
+/// # answer(r#"{"synced_at":"t","configs":{"db":{"value":{"host":"a","port":1},"source":"service"}}}"#);
+/// let client = NexusClient::builder().endpoint("https://settings.example.com").api_key("wxs_1")
+/// #   .transport(Arc::new(service.clone()))
+///     .build()?;
+/// #[derive(serde::Deserialize)]
+/// struct Database {
+///     host: String,
+///     port: u16,
+/// }
+/// let database = client.bind::<Database>("db")?;
+/// assert_eq!((database.load().host.as_str(), database.load().port), ("a", 1));
+/// # answer(r#"{"synced_at":"t","configs":{"db":{"value":{"host":"a","port":1},"source":"service"},"db.port":{"value":"x","source":"service"}}}"#);
+/// client.sync()?; // brings a port that is no number
+/// assert_eq!(database.load().port, 1);
+/// assert!(database.last_error().is_some_and(|error| error.contains("`db.port`: it is a string, and has to be u16")));
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "testing"))]
+/// # fn main() {}
+/// ```
 pub struct Bound<T> {
     slot: Arc<Slot<T>>,
     _client: NexusClient,

@@ -25,6 +25,13 @@ pub struct WifConfig {
 }
 
 /// A function that gives a token.
+///
+/// # Examples
+/// ```
+/// use leverframe::settings::TokenSource;
+/// let source: TokenSource = Box::new(|| Ok(std::fs::read_to_string("/var/run/token")?));
+/// assert!(source().is_err());
+/// ```
 pub type TokenSource = Box<dyn Fn() -> Result<String, NexusError> + Send + Sync>;
 
 impl fmt::Debug for WifConfig {
