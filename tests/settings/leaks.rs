@@ -237,3 +237,105 @@ fn no_secret_shows_in_the_list_of_processes() {
     writing.join().unwrap().unwrap();
     eventually("it is written", || client.get_secret("token").unwrap().expose() == CANARY);
 }
+
+/// A secret that no binary holds, and that is nowhere in clear but where it belongs: every byte is changed in here.
+struct Masked(Vec<u8>);
+
+const MASK: u8 = 0xa5;
+
+impl Masked {
+    fn new() -> Self {
+        use std::hash::{BuildHasher, RandomState};
+        let digits =
+            format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2));
+        Self(digits.bytes().map(|byte| byte ^ MASK).collect())
+    }
+
+    fn put(&self, into: &mut Vec<u8>) {
+        into.extend(self.0.iter().map(|byte| byte ^ MASK));
+    }
+
+    /// Counts the copies in what this process may write to.
+    #[cfg(target_os = "linux")]
+    fn copies(&self) -> usize {
+        use std::io::{Read, Seek, SeekFrom};
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let mut memory = fs::File::open("/proc/self/mem").unwrap();
+        let mut copies = 0;
+        for line in maps.lines().filter(|line| line.contains(" rw")) {
+            let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+            let address = |hex| u64::from_str_radix(hex, 16).unwrap();
+            let (from, to) = (address(from), address(to));
+            let mut part = zeroize::Zeroizing::new(vec![0; (to - from) as usize]);
+            // Some of what is listed is gone by now, or cannot be read.
+            if memory.seek(SeekFrom::Start(from)).is_err() || memory.read_exact(&mut part).is_err() {
+                continue;
+            }
+            let first = self.0[0] ^ MASK;
+            let mut rest = &part[..];
+            while let Some(at) = rest.iter().position(|byte| *byte == first) {
+                rest = &rest[at..];
+                let same =
+                    rest.iter().zip(&self.0).take_while(|(byte, masked)| **byte == **masked ^ MASK).count();
+                copies += usize::from(same == self.0.len());
+                rest = &rest[1..];
+            }
+        }
+        copies
+    }
+}
+
+/// Gives one answer, from memory that is wiped, as a transport of one's own can.
+#[derive(Debug)]
+struct Careful(bytes::Bytes);
+
+#[leverframe::async_trait]
+impl leverframe::traits::Transport for Careful {
+    fn name(&self) -> &'static str {
+        "careful"
+    }
+
+    async fn send(&self, _: leverframe::traits::Request) -> leverframe::Result<leverframe::traits::Response> {
+        let body = leverframe::traits::Body::from_bytes(self.0.clone());
+        Ok(leverframe::traits::Response::new(http::StatusCode::OK, http::HeaderMap::new(), body))
+    }
+
+    async fn close(&self) -> leverframe::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn no_copy_of_a_secret_stays_in_memory_once_the_client_is_gone() {
+    let (plain, escaped, dir) = (Masked::new(), Masked::new(), tempfile::tempdir().unwrap());
+    let mut body = zeroize::Zeroizing::new(Vec::with_capacity(4_096));
+    body.extend_from_slice(
+        br#"{"synced_at":"t","key_type":"sk","secrets":{"a":{"version":1,"source":"s","value":""#,
+    );
+    plain.put(&mut body);
+    body.extend_from_slice(br#""},"b":{"version":1,"type":"file","source":"s","value":"\u000a"#);
+    escaped.put(&mut body);
+    body.extend_from_slice(br#""}}}"#);
+    let mut settings = FileCacheConfig::default();
+    settings.dir = dir.path().join("cache");
+    let client = leverframe::NexusClient::builder()
+        .endpoint("https://settings.example.com")
+        .api_key("wxs_1")
+        .transport(Arc::new(Careful(bytes::Bytes::from_owner(body))))
+        .cache(
+            Arc::new(FileCache::open(settings).unwrap()),
+            Secret::new("long enough to be a key of a cache"),
+        )
+        .files_dir(dir.path())
+        .build()
+        .unwrap();
+    client.sync().unwrap();
+    assert_eq!(client.get_secret("a").unwrap().expose().len(), 32);
+    assert!(plain.copies() > 0 && escaped.copies() > 0, "the search finds nothing at all");
+
+    client.close();
+    drop(client);
+
+    eventually("every copy is wiped", || (plain.copies(), escaped.copies()) == (0, 0));
+}
