@@ -176,7 +176,10 @@ impl NexusClient {
     /// `Mismatch` where the config is of another type.
     pub fn get_config_as<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, NexusError> {
         let view = self.shared.view.load();
-        view.configs.get(key).map(|config| bind::read(key, &config.value)).transpose()
+        match view.configs.get(key) {
+            Some(config) => bind::read(key, &config.value).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Returns every config.

@@ -66,7 +66,12 @@ impl Suite {
         assert!(ours.get_flag("flag.50", false) && theirs.get_flag("flag.50", false));
         let read = Target { ns: Some(20.0), ratio: Some(0.4) };
 
-        self.pair("get_flag, one of 100", read, &mut whole(|n| flags(&ours, n)), &mut whole(|n| their_flags(&theirs, n)));
+        self.pair(
+            "get_flag, one of 100",
+            read,
+            &mut whole(|n| flags(&ours, n)),
+            &mut whole(|n| their_flags(&theirs, n)),
+        );
         self.pair(
             "a config read as a number, one of 100",
             read,
@@ -74,11 +79,15 @@ impl Suite {
             &mut whole(|n| their_numbers(&theirs, n)),
         );
         let bound = ours.bind::<u64>("config.50").expect("it is a number");
-        self.alone("a bound value", Target { ns: Some(20.0), ratio: None }, &mut whole(|n| {
-            for _ in 0..n {
-                black_box(**black_box(&bound).load());
-            }
-        }));
+        self.alone(
+            "a bound value",
+            Target { ns: Some(20.0), ratio: None },
+            &mut whole(|n| {
+                for _ in 0..n {
+                    black_box(**black_box(&bound).load());
+                }
+            }),
+        );
         self.pair(
             "get_secret, one of 100",
             Target::default(),
@@ -99,7 +108,8 @@ impl Suite {
         progress(NAME);
         let effort = self.options.effort.in_long_turns();
         let mine = |n| flags(ours, n);
-        let (two, one) = alternate(effort, &mut |n| on_threads(&mine, 2, n), &mut |n| on_threads(&mine, 1, n));
+        let (two, one) =
+            alternate(effort, &mut |n| on_threads(&mine, 2, n), &mut |n| on_threads(&mine, 1, n));
         let other = |n| their_flags(theirs, n);
         let of_theirs =
             alternate(effort, &mut |n| on_threads(&other, 2, n), &mut |n| on_threads(&other, 1, n));
@@ -116,13 +126,21 @@ impl Suite {
         // Two states in turn, so that every sync brings another one.
         let changing = ours(Arc::new(Served::new(vec![document(3_334, 0), document(3_334, 1)])));
         let limit = Target { ns: Some(30e6), ratio: None };
-        self.alone("sync of 10,000 keys, read and swapped", limit, &mut whole(|n| {
-            (0..n).for_each(|_| changing.sync().expect("the stub answers"));
-        }));
+        self.alone(
+            "sync of 10,000 keys, read and swapped",
+            limit,
+            &mut whole(|n| {
+                (0..n).for_each(|_| changing.sync().expect("the stub answers"));
+            }),
+        );
         let unchanged = ours(Arc::new(Served::new(vec![document(3_334, 0)])));
-        self.alone("sync of 10,000 keys, unchanged", Target::default(), &mut whole(|n| {
-            (0..n).for_each(|_| unchanged.sync().expect("the stub answers"));
-        }));
+        self.alone(
+            "sync of 10,000 keys, unchanged",
+            Target::default(),
+            &mut whole(|n| {
+                (0..n).for_each(|_| unchanged.sync().expect("the stub answers"));
+            }),
+        );
     }
 
     fn pair(&mut self, name: &str, target: Target, ours: Side<'_>, theirs: Side<'_>) {
@@ -155,7 +173,9 @@ fn document(each: usize, state: u32) -> String {
     list(&mut text, &|n| format!(r#""config.{n}":{{"value":{n},"source":"service"}}"#));
     text.push_str(r#"},"secrets":{"#);
     list(&mut text, &|n| {
-        format!(r#""secret.{n}":{{"value":"value of {n}, {state}","version":1,"type":"text","source":"service"}}"#)
+        format!(
+            r#""secret.{n}":{{"value":"value of {n}, {state}","version":1,"type":"text","source":"service"}}"#
+        )
     });
     text.push_str(r#"},"flags":{"#);
     list(&mut text, &|n| format!(r#""flag.{n}":{{"is_active":true,"source":"service"}}"#));
@@ -222,7 +242,10 @@ fn serve(body: String) -> String {
             }
             let length = body.len();
             // A client that is gone gets nothing.
-            let _ = write!(&connection, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+            let _ = write!(
+                &connection,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+            );
         }
     });
     format!("http://{address}")

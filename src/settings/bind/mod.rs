@@ -163,10 +163,19 @@ impl<T> Slot<T> {
 }
 
 /// Reads one value as a type; the error names the key and the type, and never the value.
+#[inline]
 pub(super) fn read<'v, T: serde::Deserialize<'v>>(key: &str, value: &'v Value) -> Result<T, NexusError> {
-    T::deserialize(de::Node(value)).map_err(|fault| {
-        let inner = fault.path();
-        let separator = if key.is_empty() || inner.is_empty() { "" } else { "." };
-        NexusError::Mismatch { key: shown(&format!("{key}{separator}{inner}")), reason: fault.reason }
-    })
+    match T::deserialize(de::Node(value)) {
+        Ok(value) => Ok(value),
+        Err(fault) => Err(mismatch(key, fault)),
+    }
+}
+
+/// Kept apart, so that what writes texts is not in the way of reads.
+#[cold]
+#[inline(never)]
+fn mismatch(key: &str, fault: de::Fault) -> NexusError {
+    let inner = fault.path();
+    let separator = if key.is_empty() || inner.is_empty() { "" } else { "." };
+    NexusError::Mismatch { key: shown(&format!("{key}{separator}{inner}")), reason: fault.reason }
 }
