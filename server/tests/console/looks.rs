@@ -31,7 +31,9 @@ const PAGES: [(&str, &str); 13] = [
 async fn lived_in() -> House {
     // Reports of a minute: what a person finds who looks while something is wrong.
     let (house, client) = with_fleet().await;
-    house.must("PATCH", "gate/acme", Some(json!({"global_max_weight": 500, "tag_max_weights": {"free": 10}}))).await;
+    house
+        .must("PATCH", "gate/acme", Some(json!({"global_max_weight": 500, "tag_max_weights": {"free": 10}})))
+        .await;
     client.flush().await.unwrap();
     load(&client, 6).await;
     client.close().await.unwrap();
