@@ -1,4 +1,4 @@
-//! How tokens are made.
+//! How tokens and gate keys are made.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use leverframe::{Error, ErrorKind, Result, Secret};
@@ -20,17 +20,54 @@ pub(crate) struct Minted {
 /// # Errors
 /// `Unavailable` if the operating system has no randomness.
 pub(crate) fn mint(kind: TokenType) -> Result<Minted> {
-    let mut random = [0; 32];
+    minted::<32>(kind.prefix())
+}
+
+/// What publish keys begin with.
+pub(crate) const PUBLISH_KEY: &str = "wpk_";
+/// What secret keys begin with.
+const SECRET_KEY: &str = "wsk_";
+
+/// Makes a pair of gate keys: the publish key and its secret.
+///
+/// The secret is longer than a block of SHA-256, so that HMAC takes its digest for the key: what is kept of it verifies
+/// signatures, and does not ask for tokens.
+///
+/// # Errors
+/// `Unavailable` if the operating system has no randomness.
+pub(crate) fn mint_gate_key() -> Result<(String, Minted)> {
+    Ok((PUBLISH_KEY.to_owned() + &random::<16>()?, minted::<64>(SECRET_KEY)?))
+}
+
+fn minted<const BYTES: usize>(prefix: &str) -> Result<Minted> {
+    let secret = Secret::new(prefix.to_owned() + &random::<BYTES>()?);
+    Ok(Minted { hash: secret_hash(secret.expose()), secret })
+}
+
+fn random<const BYTES: usize>() -> Result<String> {
+    let mut random = [0; BYTES];
     getrandom::fill(&mut random).map_err(|error| {
         Error::new(ErrorKind::Unavailable, "read the operating system's randomness").source(error)
     })?;
-    let secret = Secret::new(kind.prefix().to_owned() + &URL_SAFE_NO_PAD.encode(random));
-    Ok(Minted { hash: secret_hash(secret.expose()), secret })
+    Ok(URL_SAFE_NO_PAD.encode(random))
 }
 
 #[cfg(test)]
 mod tests {
+    use leverframe::gate::signing::{sign_pulse, verify_pulse};
+
     use super::*;
+
+    #[test]
+    fn of_a_gate_key_the_digest_verifies_what_the_secret_signs() {
+        let (publish_key, minted) = mint_gate_key().unwrap();
+        let secret = minted.secret.expose();
+
+        assert!(publish_key.starts_with("wpk_") && publish_key.len() == 26);
+        assert!(secret.starts_with("wsk_") && secret.len() == 90);
+        assert!(verify_pulse("{}", "1", minted.hash, &sign_pulse("{}", "1", secret)));
+        assert_ne!(mint_gate_key().unwrap().0, publish_key);
+    }
 
     #[test]
     fn secrets_differ_and_have_their_prefix_and_43_characters() {
