@@ -43,7 +43,7 @@ pub mod traits;
 #[cfg(feature = "async-tokio")]
 pub use crate::flags::{
     ExdClient, ExdClientBuilder, ExdClientGroup, ExdClientGroupBuilder, ExdError, FlagHandle, IfVersion,
-    ManifestClient, ManifestError, Pinned, VersionRef,
+    ManifestClient, ManifestError, Pinned, ServerApi, VersionRef,
 };
 pub use crate::{
     auth::UriAuth,

@@ -123,6 +123,25 @@ fn signed_serves_what_the_key_signed_and_refuses_the_rest() {
     );
 }
 
+#[cfg(feature = "tower")]
+#[test]
+fn gate_axum_refuses_what_is_too_heavy_and_stops_when_it_is_told_to() {
+    shows(
+        "gate_axum",
+        &[
+            "ready: true",
+            "a look, free: 200 OK: welcome",
+            "an order, free: 429 Too Many Requests, to come again after 60 s: \
+             {\"error\":\"rate_limited\",\"reason\":\"tag_blocked\"}",
+            "an order, pro: 200 OK: ordered",
+            "a look, stopped: 429 Too Many Requests, to come again after 60 s: \
+             {\"error\":\"rate_limited\",\"reason\":\"kill_signal\"}",
+            "reported of free: 2 calls, 1 of them refused",
+            "reported of pro: 2 calls, 1 of them refused",
+        ],
+    );
+}
+
 #[cfg(feature = "testing")]
 #[test]
 fn mocked_passes_each_of_its_tests() {

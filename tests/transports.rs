@@ -81,11 +81,12 @@ macro_rules! suite {
                 without_a_runtime, many_at_once, dropping_the_body_ends_the_exchange,
                 dropping_the_future_ends_the_exchange, close_ends_what_is_running, idle_connections_are_let_go, a_body_outlives_its_transport,
             ];
-            proxies: [plain_requests, tunnels, socks5, password_in_the_proxy_url, refusing_proxy, absent_proxy];
+            proxies: [plain_requests, tunnels, socks5, password_in_the_proxy_url, refusing_proxy, absent_proxy, none_at_all];
             redirects: [
                 five_are_followed, six_are_not, loops_end, the_same_origin_keeps_credentials,
                 another_port_loses_credentials, another_host_loses_credentials, never_from_tls_to_plain,
                 never_to_files, posts_are_not_redirected,
+                none_is_followed_where_none_is_wanted,
             ];
             trust: [
                 no_authority, wrong_authority, expired_certificate, certificate_for_another_host,

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod admin;
+mod gate;
 mod remote;
 mod serve;
 
@@ -9,7 +10,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::admin::{AdminCommand, AtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand};
-pub(crate) use self::remote::{PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs};
+pub(crate) use self::gate::{GateCommand, GateKillArgs, GateSetArgs, GateStatusArgs, Setting, Switch};
+pub(crate) use self::remote::{
+    PullArgs, PushArgs, RemoteArgs, RollbackArgs, ServerArgs, VersionDiffArgs, VersionsArgs,
+};
 pub(crate) use self::serve::{LogFormat, ServeArgs, StoreArgs};
 
 /// Feature flags from files: lint, evaluate, explain, compare, package.
@@ -83,6 +87,9 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Pack a namespace into an archive, unpack one, or manage its versions on a server
     #[command(subcommand)]
     Manifest(ManifestCommand),
+    /// Look at and steer the gate of a fleet: limits, the kill switch, what instances report
+    #[command(subcommand)]
+    Gate(GateCommand),
     /// Work on a server's store directly: the first token, tenants, namespaces, tokens, backups
     #[command(subcommand)]
     Admin(AdminCommand),

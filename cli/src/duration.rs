@@ -15,3 +15,11 @@ pub(crate) fn duration(text: &str) -> Option<Duration> {
     // A thousand years are as good as for ever.
     Some(Duration::from_secs(number.checked_mul(unit)?)).filter(|d| d.as_secs() <= 31_557_600_000)
 }
+
+/// Reads `5s`, `500ms` or `1m` as milliseconds.
+pub(crate) fn pulse(text: &str) -> Option<u64> {
+    match text.strip_suffix("ms") {
+        Some(number) => number.parse().ok(),
+        None => duration(text).and_then(|length| u64::try_from(length.as_millis()).ok()),
+    }
+}

@@ -8,6 +8,7 @@ mod failure;
 mod generate;
 mod output;
 mod place;
+mod reach;
 mod signals;
 
 use std::process::ExitCode;

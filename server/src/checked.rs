@@ -8,7 +8,10 @@ use leverframe::{
 };
 
 use crate::{
-    gate::{is_site, is_tag, model::Settings},
+    gate::{
+        NewGateKey, is_tag,
+        model::{Settings, is_site},
+    },
     model::{LoginMode, NamespaceRecord, Tenant, TokenRecord, TokenType},
     problem::Problem,
 };
@@ -77,6 +80,21 @@ pub(crate) fn namespace(namespace: &NamespaceRecord) -> Result<(), Bad> {
     text("description", &namespace.description, LONGEST_DESCRIPTION)
 }
 
+/// Checks the name of a site.
+pub(crate) fn site(value: &str) -> Result<(), Bad> {
+    if is_site(value) {
+        return Ok(());
+    }
+    Err(Bad("`site` must have 1 to 64 letters, digits, `.`, `_` and `-`".into()))
+}
+
+/// Checks what a gate key is asked for with.
+pub(crate) fn gate_key(new: &NewGateKey) -> Result<(), Bad> {
+    slug("org", &new.org)?;
+    new.site.iter().try_for_each(|name| site(name))?;
+    text("name", &new.name, LONGEST_NAME)
+}
+
 /// Checks a token: which bindings each type needs, and that it does not begin its life expired.
 pub(crate) fn token(token: &TokenRecord, now: SystemTime) -> Result<(), Bad> {
     text("name", &token.name, LONGEST_NAME)?;
@@ -109,14 +127,6 @@ pub(crate) fn token(token: &TokenRecord, now: SystemTime) -> Result<(), Bad> {
         return Err(Bad("`expires_at` must lie ahead".into()));
     }
     Ok(())
-}
-
-/// Checks the name of a site.
-pub(crate) fn site(name: &str) -> Result<(), Bad> {
-    if is_site(name) {
-        return Ok(());
-    }
-    Err(Bad("`site` must be letters, digits, `.`, `_` and `-`, at most 64 of them".into()))
 }
 
 /// Checks what is set for a fleet.
@@ -345,6 +355,24 @@ mod tests {
         for bad in ["acme", "@acme.example", "Acme.example", "acme.example.", "a b.example", "-a.example"] {
             assert!(!make(LoginMode::EmailDomain, None, Some(bad)), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_gate_key_is_for_an_org_and_perhaps_a_site() {
+        let make = |org: &str, site: Option<&str>| {
+            let mut made = NewGateKey::new(org);
+            made.site = site.map(str::to_owned);
+            gate_key(&made)
+        };
+
+        assert_eq!(make("acme", None), Ok(()));
+        assert_eq!(make("acme", Some("EU-west_1.a")), Ok(()));
+        for (org, site) in
+            [("Acme", None), ("", None), ("acme", Some("")), ("acme", Some("a b")), ("acme", Some("a/b"))]
+        {
+            assert!(make(org, site).is_err(), "{org} {site:?}");
+        }
+        assert!(make("acme", Some(&"a".repeat(65))).is_err());
     }
 
     #[test]

@@ -27,7 +27,7 @@ settings! {
         pub client_cert_file: PathBuf = Path, PathBuf::new();
         /// The PEM file with the client certificate's private key. Needed with `client_cert_file`.
         pub client_key_file: PathBuf = Path, PathBuf::new();
-        /// The proxy's URL, `http://`, `https://` or `socks5://`. Empty: what the environment says (`HTTPS_PROXY`, `NO_PROXY`).
+        /// The proxy's URL, `http://`, `https://` or `socks5://`. Empty: what the environment says (`HTTPS_PROXY`, `NO_PROXY`). `none`: no proxy, whatever the environment says.
         pub proxy: Secret = Secret, Secret::new("");
         /// How long connecting may take, name resolution and TLS included, in milliseconds.
         pub connect_timeout_ms: u64 = Integer, 5_000;
@@ -37,5 +37,26 @@ settings! {
         pub gzip: bool = Boolean, true;
         /// What the requests call themselves.
         pub user_agent: String = String, concat!("leverframe/", env!("CARGO_PKG_VERSION")).to_owned();
+    }
+}
+
+/// Who stands between a client and its peers.
+#[derive(Clone, Copy)]
+pub(crate) enum Via<'c> {
+    /// Whoever the environment names.
+    Environment,
+    /// Nobody.
+    Nobody,
+    /// The proxy of this URL, which may hold a password.
+    Proxy(&'c str),
+}
+
+impl HttpClientConfig {
+    pub(crate) fn via(&self) -> Via<'_> {
+        match self.proxy.expose() {
+            "" => Via::Environment,
+            "none" => Via::Nobody,
+            url => Via::Proxy(url),
+        }
     }
 }

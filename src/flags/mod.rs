@@ -33,7 +33,7 @@ pub use self::{
     handle::FlagHandle,
     manifest_client::{
         IfVersion, ManifestClient, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest,
-        ServerFinding, ServerLint, VersionRef,
+        ServerApi, ServerFinding, ServerLint, VersionRef,
     },
     pinned::Pinned,
 };

@@ -15,9 +15,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     GateResult, Policy, SafeModeStrategy, WaitStateBuilder, WaitStateConfig,
-    counters::Counters,
     product::{GateProduct, Given},
-    rules::Rules,
+    rules::{Found, Rules},
     safe_mode::SafeMode,
     source::GateSource,
     timer::Timer,
@@ -195,37 +194,32 @@ impl WaitState {
     /// A weight that is left out is 1; a call without a tag has the tag `__default__`.
     #[inline]
     pub fn gate(&self, tag: Option<&str>, weight: Option<f64>) -> GateResult {
-        let now = || self.shared.clock.now();
-        let rules = self.shared.rules.load();
-        if let Some(found) = rules.find(tag) {
-            return found.gate(weight, now);
-        }
-        self.shared.include(tag);
-        self.shared.rules.load().find_or_other(tag).gate(weight, now)
+        self.shared.with(tag, |found| found.gate(weight, || self.shared.clock.now()))
     }
 
     /// Reports how long a call took, in milliseconds.
     #[inline]
     pub fn report_latency(&self, milliseconds: f64, tag: Option<&str>) {
-        self.shared.count(tag, |counters| counters.latency(milliseconds));
+        self.shared.with(tag, |found| found.counters().latency(milliseconds));
     }
 
     /// Reports that a call failed.
     pub fn report_error(&self, tag: Option<&str>) {
-        self.shared.count(tag, Counters::error);
+        self.shared.with(tag, |found| found.counters().error());
     }
 
     /// Reports a value of a custom metric. Values that are no number, and names that the protocol does not allow
     /// ([`is_valid_metric_name`](super::types::is_valid_metric_name)), are left out.
     pub fn report(&self, metric: &str, value: f64, tag: Option<&str>) {
         if value.is_finite() && is_valid_metric_name(metric) {
-            self.shared.count(tag, |counters| counters.custom(metric, value));
+            self.shared.with(tag, |found| found.counters().custom(metric, value));
         }
     }
 
     /// Measures a call: what is dropped at its end reports how long it took.
     #[must_use = "the time ends when it is dropped"]
     pub fn timer(&self, tag: Option<&str>) -> Timer {
+        let tag = self.shared.with(tag, |found| found.tag());
         Timer::new(self.clone(), tag, self.shared.clock.now())
     }
 
@@ -319,9 +313,8 @@ impl Shared {
     /// Gives a tag a place of its own, if there is one left.
     #[cold]
     fn include(&self, tag: Option<&str>) {
-        let Some(tag) = tag.filter(|tag| *tag != super::DEFAULT_TAG) else { return };
-        let rules = self.rules.load();
-        if rules.has_place() {
+        // Asked before the lock is taken: tags without a place come here with each call.
+        if let Some(tag) = tag.filter(|tag| self.rules.load().has_place(tag)) {
             let _writing = self.writing();
             if let Some(more) = self.rules.load().with_tag(tag) {
                 self.rules.store(Arc::new(more));
@@ -329,14 +322,15 @@ impl Shared {
         }
     }
 
+    /// Does something under what a tag is counted by.
     #[inline]
-    fn count(&self, tag: Option<&str>, add: impl FnOnce(&Counters)) {
+    fn with<T>(&self, tag: Option<&str>, act: impl FnOnce(Found<'_>) -> T) -> T {
         let rules = self.rules.load();
         if let Some(found) = rules.find(tag) {
-            return add(found.counters());
+            return act(found);
         }
         self.include(tag);
-        add(self.rules.load().find_or_other(tag).counters());
+        act(self.rules.load().find_or_other(tag))
     }
 
     /// What the client's thread does from start to end.

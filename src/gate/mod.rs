@@ -8,6 +8,8 @@ mod client;
 mod config;
 mod counters;
 mod decide;
+#[cfg(feature = "tower")]
+mod layer;
 #[cfg(feature = "async-tokio")]
 mod outbox;
 mod policy;
@@ -35,6 +37,8 @@ pub mod types {
     };
 }
 
+#[cfg(feature = "tower")]
+pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 #[cfg(feature = "async-tokio")]
 pub use self::{
     client::{GateMode, GateState, WaitState},

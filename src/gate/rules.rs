@@ -37,7 +37,7 @@ struct TagRule {
 
 /// What is counted of a tag, as long as the client lives.
 #[derive(Debug)]
-struct Tag {
+pub(super) struct Tag {
     counters: Counters,
     /// The calls that throttling has looked at.
     throttled: AtomicU64,
@@ -46,6 +46,10 @@ struct Tag {
 impl Tag {
     fn new() -> Arc<Self> {
         Arc::new(Self { counters: Counters::new(), throttled: AtomicU64::new(0) })
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 
@@ -94,9 +98,9 @@ impl Rules {
         Self { safe_mode, ..self.copy() }
     }
 
-    /// Makes the same rules with a place for one more tag; `None` if it has one or there is none left.
+    /// Makes the same rules with a place for one more tag; `None` if it has one or cannot have one.
     pub(super) fn with_tag(&self, tag: &str) -> Option<Self> {
-        if self.tags.get(tag).is_some() || self.tags.len() >= MOST_TAGS || tag.len() > LONGEST_TAG {
+        if self.tags.get(tag).is_some() || !self.has_place(tag) {
             return None;
         }
         let mut rules = self.copy();
@@ -126,8 +130,8 @@ impl Rules {
     }
 
     /// Returns true if a tag that comes for the first time can have a place of its own.
-    pub(super) fn has_place(&self) -> bool {
-        self.tags.len() < MOST_TAGS
+    pub(super) fn has_place(&self, tag: &str) -> bool {
+        self.tags.len() < MOST_TAGS && tag.len() <= LONGEST_TAG && ![DEFAULT_TAG, OTHER].contains(&tag)
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -208,6 +212,10 @@ impl Found<'_> {
     #[inline]
     pub(super) fn counters(&self) -> &Counters {
         &self.rule.tag.counters
+    }
+
+    pub(super) fn tag(&self) -> Arc<Tag> {
+        Arc::clone(&self.rule.tag)
     }
 }
 

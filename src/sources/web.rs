@@ -1,12 +1,38 @@
 //! What the sources on web servers share: credentials, validators, and what it means not to get a document.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use crate::{
-    Error, ErrorKind, Result, Retry, UriAuth, document::Revision, encoding::base64, traits::redacted,
+    Error, ErrorKind, Result, Retry, UriAuth,
+    document::{Document, Revision},
+    encoding::base64,
+    registry::BuildContext,
+    traits::{Load, Transport, redacted},
 };
+
+/// Returns what a source on a web server cannot be without: where it is, and what requests travel by.
+pub(super) fn place_and_transport<'c>(
+    context: &'c BuildContext<'_>,
+    operation: &'static str,
+) -> Result<(&'c str, Arc<dyn Transport>)> {
+    let uri = context
+        .uri()
+        .ok_or_else(|| Error::new(ErrorKind::Config, operation).hint("set `uri` of the namespace's table"))?;
+    let transport = context.transport().ok_or_else(|| {
+        Error::new(ErrorKind::Config, operation)
+            .with("reason", "no transport was given")
+            .hint("choose one with `transport.use`, or `BuildContext::with_transport`")
+    })?;
+    Ok((uri, Arc::clone(transport)))
+}
+
+/// Says what an answer in full is to whoever has a state already.
+pub(super) fn loaded(document: Document, since: Option<&Revision>) -> Load {
+    // Servers, and caches on the way, may answer in full although nothing changed.
+    if since == Some(document.revision()) { Load::Unchanged } else { Load::Snapshot(document) }
+}
 
 /// Writes the header that carries credentials.
 pub(crate) fn authorization(auth: &UriAuth) -> Result<HeaderValue> {

@@ -38,6 +38,8 @@ pub struct Request {
     pub body_limit: u64,
     /// How often the layers around a transport may send it in all, at most. Default: as often as their policy says.
     pub attempts: u32,
+    /// Whether a `GET` follows redirects, or gets them as its answer. Default: true.
+    pub redirects: bool,
 }
 
 impl Request {
@@ -52,6 +54,7 @@ impl Request {
             deadline: Duration::from_secs(30),
             body_limit: 5_000_000,
             attempts: u32::MAX,
+            redirects: true,
         }
     }
 
@@ -79,6 +82,14 @@ impl Request {
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = most;
+        self
+    }
+
+    /// Takes a redirect for the answer instead of following it: where the answer is believed because of where it comes
+    /// from.
+    #[must_use]
+    pub fn without_redirects(mut self) -> Self {
+        self.redirects = false;
         self
     }
 

@@ -227,6 +227,18 @@ fn another_environment(test: &str, variables: &[(&str, &str)]) {
 }
 
 #[test]
+fn the_settings_may_say_that_there_is_no_proxy_whatever_the_environment_says() {
+    let proxy = Proxy::start();
+    let url = format!("http://{}", proxy.address());
+
+    another_environment("curl_cli::proxies::none_at_all", &[("http_proxy", &url)]);
+    #[cfg(feature = "transport-curl")]
+    another_environment("curl::proxies::none_at_all", &[("http_proxy", &url)]);
+
+    assert_eq!(proxy.heads(), Vec::<String>::new());
+}
+
+#[test]
 fn the_environment_names_the_programs_proxy_where_the_settings_do_not() {
     let proxy = Proxy::start();
     let url = format!("http://{}", proxy.address());

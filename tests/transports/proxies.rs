@@ -86,3 +86,14 @@ pub(crate) fn absent_proxy(make: Make) {
         assert!(!format!("{} {error:?}", error.chain()).contains("s3cret"));
     }
 }
+
+/// Run again by the tests of each transport where the environment names a proxy.
+pub(crate) fn none_at_all(make: Make) {
+    let nginx = Nginx::start();
+    let mut config = trusting(&nginx);
+    config.proxy = leverframe::Secret::new("none");
+
+    let got = answer(&*make(&config).unwrap(), get(nginx.http("/files/hello")));
+
+    assert_eq!(got.body, "hello");
+}

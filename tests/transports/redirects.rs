@@ -102,3 +102,13 @@ pub(crate) fn posts_are_not_redirected(make: Make) {
     assert_eq!(got.headers[header::LOCATION], "/echo/redirected");
     assert_eq!(nginx.log().lines().count(), 1);
 }
+
+pub(crate) fn none_is_followed_where_none_is_wanted(make: Make) {
+    let nginx = Nginx::start();
+
+    let got = answer(&*default(make), get(nginx.http("/redirect/same")).without_redirects());
+
+    assert_eq!(got.status, StatusCode::FOUND);
+    assert_eq!(got.headers[header::LOCATION], "/echo/redirected");
+    assert_eq!(nginx.log().lines().count(), 1);
+}

@@ -95,6 +95,17 @@ fn unread_bodies_hold_the_peer_back() {
 }
 
 #[test]
+fn the_settings_may_say_that_there_is_no_proxy_whatever_the_environment_says() {
+    let proxy = Proxy::start();
+    let url = format!("http://{}", proxy.address());
+
+    let passed = another_environment("reqwest::proxies::none_at_all", &[("http_proxy", &url)]);
+
+    assert!(passed);
+    assert_eq!(proxy.heads(), Vec::<String>::new());
+}
+
+#[test]
 fn the_environment_names_the_proxy_where_the_settings_do_not() {
     let proxy = Proxy::start();
     let url = format!("http://{}", proxy.address());

@@ -9,7 +9,7 @@ use super::FormatArgs;
 
 /// Which server, and as whom.
 #[derive(Debug, Args)]
-pub(crate) struct RemoteArgs {
+pub(crate) struct ServerArgs {
     /// The server's address, such as https://flags.example.com [env: LEVERFRAME_SERVER_URL, EXD_SERVER_URL]
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,
@@ -20,14 +20,21 @@ pub(crate) struct RemoteArgs {
     /// A file that holds the token and nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
-    /// The tenant [default: the token's own; superadmins have none]
-    #[arg(long, value_name = "TENANT")]
-    pub(crate) tenant: Option<String>,
     /// How requests travel [default: what the environment says, else in-process]
     #[arg(long, value_enum, value_name = "BACKEND")]
     pub(crate) http_backend: Option<Backend>,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+}
+
+/// And for which tenant.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteArgs {
+    #[command(flatten)]
+    pub(crate) at: ServerArgs,
+    /// The tenant [default: the token's own; superadmins have none]
+    #[arg(long, value_name = "TENANT")]
+    pub(crate) tenant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -7,6 +7,7 @@ mod diff;
 mod eval;
 mod explain;
 mod fixtures;
+mod gate;
 mod generate;
 mod init;
 mod lint;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
         Command::Fixtures(args) => fixtures::run(args, out),
         Command::Diff(args) => diff::run(args, out),
         Command::Manifest(command) => manifest::run(command, out),
+        Command::Gate(command) => gate::run(command, out),
         Command::Admin(command) => admin::run(command, out),
         Command::Serve(args) => serve::run(args, out),
         Command::Watch(args) => watch::run(args, out),
@@ -59,7 +61,7 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
 }
 
 /// Reads a file that holds a secret and nothing else.
-fn secret_file(operation: &'static str, path: &Path) -> Result<Secret, Failure> {
+pub(crate) fn secret_file(operation: &'static str, path: &Path) -> Result<Secret, Failure> {
     let text = fs::read_to_string(path)
         .map_err(|error| Error::from_io(operation, error).with("path", path.display()))?;
     Ok(Secret::new(text.trim()))

@@ -2,6 +2,7 @@
 
 mod diagnostics;
 mod envelope;
+mod table;
 
 use std::io::{self, Write};
 
@@ -11,6 +12,7 @@ use anstyle::{AnsiColor, Style};
 pub(crate) use self::{
     diagnostics::{Sources, diagnostics_json, draw, note_problems, plural, refuse},
     envelope::Envelope,
+    table::{Cell, Column, Table, numbers, words},
 };
 use crate::{args::Color, failure::Failure};
 
@@ -41,6 +43,11 @@ impl Out {
     /// Writes a line of the result.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         Ok(writeln!(self.stdout, "{}", text.as_ref())?)
+    }
+
+    /// Returns true if the result goes to a terminal that takes styles and movements.
+    pub(crate) fn draws(&self) -> bool {
+        self.stdout.is_terminal() && self.stdout.current_choice() != ColorChoice::Never
     }
 
     /// Writes part of the result as it is.

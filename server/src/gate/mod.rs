@@ -8,6 +8,7 @@
 
 mod commit;
 mod control;
+mod issue;
 mod keys;
 mod metrics;
 pub mod model;
@@ -21,13 +22,14 @@ mod view;
 mod watch;
 
 pub use self::{
+    issue::{IssuedGateKey, NewGateKey, issue_gate_key},
     metrics::GateMetrics,
     store::{Evaluate, GateStore},
 };
 pub(crate) use self::{
     control::Control,
     keys::Known,
-    report::{is_site, is_tag, read as read_pulse},
+    report::{is_tag, read as read_pulse},
     token::{Claims, VALID_FOR as TOKEN_VALID_FOR, millis},
     view::{Client, View},
     watch::patience,

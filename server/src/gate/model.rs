@@ -10,6 +10,13 @@ pub const DEFAULT_SITE: &str = "default";
 /// An org has at most this many sites.
 pub const MOST_SITES: u64 = 100;
 
+/// Returns true if a site may have this name: 1 to 64 letters, digits, `.`, `_` and `-`.
+#[must_use]
+pub fn is_site(name: &str) -> bool {
+    (1..=64).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
 /// A pair of keys, without the secret: the store keeps its SHA-256 beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

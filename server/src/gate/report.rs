@@ -10,7 +10,7 @@ use leverframe::gate::{
 
 use crate::{
     extract,
-    gate::model::{DEFAULT_SITE, GateKey, Pulse, SiteId},
+    gate::model::{DEFAULT_SITE, GateKey, Pulse, SiteId, is_site},
     problem::Problem,
 };
 
@@ -28,12 +28,6 @@ const LONGEST_ID: usize = 128;
 const MOST: u64 = 1 << 53;
 /// Sums of custom metrics: far enough from the end that adding many of them stays a number.
 const MOST_SUM: f64 = 1e290;
-
-/// Returns true if a site may be called so.
-pub(crate) fn is_site(name: &str) -> bool {
-    (1..=64).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
-}
 
 /// Reads the body of a pulse that a key has signed.
 ///

@@ -19,6 +19,7 @@ pub(crate) struct Hop {
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    follows: bool,
 }
 
 /// How many redirects of one request are followed.
@@ -30,7 +31,7 @@ impl Hop {
     /// # Errors
     /// `Unsupported` for another scheme, `Invalid` for credentials that no header can hold.
     pub(crate) fn first(request: Request) -> Result<Self> {
-        let Request { method, uri, mut headers, body, .. } = request;
+        let Request { method, uri, mut headers, body, redirects: follows, .. } = request;
         let authority = uri.authority().filter(|authority| !authority.host().is_empty());
         let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), authority) else {
             return Err(Error::new(ErrorKind::Unsupported, "send the request")
@@ -45,18 +46,21 @@ impl Hop {
         }
         let uri = without_user_info(&uri, authority)
             .ok_or_else(|| Error::new(ErrorKind::Invalid, "send the request").with("uri", redacted(&uri)))?;
-        Ok(Self { method, uri, headers, body })
+        Ok(Self { method, uri, headers, body, follows })
     }
 
     /// Returns the request that an answer redirects to, `None` where it redirects nowhere.
     ///
-    /// Only a `GET` follows: what another method did at the first place is not known to be wanted at the second. On
+    /// Only a `GET` that was not told otherwise follows: what another method did at the first place is not known to be wanted at the second. On
     /// the way to another origin only headers that are known to hold no credential stay.
     ///
     /// # Errors
     /// `PermissionDenied` where following would leave HTTP or TLS, `Invalid` where the place makes no sense.
     pub(crate) fn redirected(&self, head: &Head) -> Result<Option<Self>> {
-        if self.method != Method::GET || !matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308) {
+        if !self.follows
+            || self.method != Method::GET
+            || !matches!(head.status.as_u16(), 301 | 302 | 303 | 307 | 308)
+        {
             return Ok(None);
         }
         let Some(location) = head.headers.get(header::LOCATION) else { return Ok(None) };
@@ -80,7 +84,7 @@ impl Hop {
             headers =
                 HARMLESS.iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect();
         }
-        Ok(Some(Self { method: Method::GET, uri, headers, body: Bytes::new() }))
+        Ok(Some(Self { method: Method::GET, uri, headers, body: Bytes::new(), follows: true }))
     }
 
     /// The error of a request that was redirected too often.

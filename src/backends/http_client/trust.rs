@@ -7,7 +7,7 @@ use std::{
 
 use http::HeaderValue;
 
-use super::HttpClientConfig;
+use super::{HttpClientConfig, Via};
 use crate::{Error, ErrorKind, Result};
 
 /// What the settings say about TLS, looked through.
@@ -27,7 +27,9 @@ impl Trust {
     /// `Config` where a file is missing, cannot be read, or holds no certificate, and where the proxy's URL or the
     /// user agent is none.
     pub(crate) fn load(config: &HttpClientConfig) -> Result<Self> {
-        check_proxy(config.proxy.expose())?;
+        if let Via::Proxy(url) = config.via() {
+            check_proxy(url)?;
+        }
         check_user_agent(&config.user_agent)?;
         let roots = if is_empty(&config.ca_file) { None } else { Some(bundle(&config.ca_file)?) };
         let client = match (is_empty(&config.client_cert_file), is_empty(&config.client_key_file)) {
@@ -48,13 +50,13 @@ impl Trust {
 
 fn check_proxy(url: &str) -> Result<()> {
     const KNOWN: [&str; 4] = ["http://", "https://", "socks5://", "socks5h://"];
-    if url.is_empty() || KNOWN.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
+    if KNOWN.iter().any(|scheme| url.len() > scheme.len() && url.starts_with(scheme)) {
         return Ok(());
     }
     // The URL stays out of the error: it may hold a password.
     Err(Error::new(ErrorKind::Config, "use the proxy")
         .with("setting", "proxy")
-        .hint("write it as `http://host:port`, `https://host:port` or `socks5://host:port`"))
+        .hint("write it as `http://host:port`, `https://host:port`, `socks5://host:port`, or `none`"))
 }
 
 /// A line end in it would begin another header.

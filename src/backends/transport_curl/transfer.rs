@@ -12,6 +12,7 @@ use crate::{
     backends::{
         bridge::Refused,
         http_client::{
+            Via,
             exchange::{Event, Reporter},
             failure::failed,
             head::{Head, HeadParser},
@@ -163,8 +164,10 @@ fn set(
     easy.timeout(left.clamp(Duration::from_millis(1), LONGEST))?;
     easy.connect_timeout(Duration::from_millis(config.connect_timeout_ms))?;
     easy.tcp_keepalive(true)?;
-    if !config.proxy.expose().is_empty() {
-        easy.proxy(config.proxy.expose())?;
+    match config.via() {
+        Via::Environment => {}
+        Via::Nobody => easy.noproxy("*")?,
+        Via::Proxy(url) => easy.proxy(url)?,
     }
     if let Some(roots) = &trust.roots {
         easy.ssl_cainfo_blob(roots)?;

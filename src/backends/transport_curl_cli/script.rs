@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     Error, ErrorKind, Result,
-    backends::http_client::{HttpClientConfig, hop::Hop, trust::Trust},
+    backends::http_client::{HttpClientConfig, Via, hop::Hop, trust::Trust},
     traits::redacted,
 };
 
@@ -71,8 +71,10 @@ impl Script {
         if !config.http2 {
             self.line("http1.1");
         }
-        if !config.proxy.expose().is_empty() {
-            self.set("proxy", config.proxy.expose().as_bytes())?;
+        match config.via() {
+            Via::Environment => {}
+            Via::Nobody => self.set("noproxy", b"*")?,
+            Via::Proxy(url) => self.set("proxy", url.as_bytes())?,
         }
         if let Some(roots) = files.roots {
             self.set("cacert", roots.as_os_str().as_encoded_bytes())?;

@@ -5,7 +5,7 @@ use std::{fs, path::Path, time::Duration};
 use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, redirect::Policy};
 use zeroize::Zeroizing;
 
-use super::super::http_client::HttpClientConfig;
+use super::super::http_client::{HttpClientConfig, Via};
 use crate::{Error, ErrorKind, Result};
 
 /// Makes the client; reads files, connects to nobody.
@@ -44,8 +44,10 @@ fn builder(config: &HttpClientConfig) -> Result<ClientBuilder> {
     if let Some(identity) = identity(config)? {
         builder = builder.identity(identity);
     }
-    if !config.proxy.expose().is_empty() {
-        builder = builder.proxy(proxy(config.proxy.expose())?);
+    match config.via() {
+        Via::Environment => {}
+        Via::Nobody => builder = builder.no_proxy(),
+        Via::Proxy(url) => builder = builder.proxy(proxy(url)?),
     }
     Ok(builder)
 }
@@ -96,7 +98,7 @@ fn proxy(url: &str) -> Result<Proxy> {
     let refuse = || {
         refuse("use the proxy")
             .with("key", "transport.reqwest.proxy")
-            .hint("write it as `http://host:port`, `https://host:port` or `socks5://host:port`")
+            .hint("write it as `http://host:port`, `https://host:port`, `socks5://host:port`, or `none`")
     };
     let known = ["http://", "https://", "socks5://", "socks5h://"];
     if !known.iter().any(|scheme| url.starts_with(scheme)) {

@@ -78,6 +78,9 @@ async fn follow(client: &Client, request: Request) -> Result<reqwest::Response> 
     let mut next = first;
     for _ in 0..=REDIRECTS {
         let response = client.execute(next).await.map_err(|e| failure::while_sending(e, &shown(&url)))?;
+        if !request.redirects {
+            return Ok(response);
+        }
         let Some(target) = redirect(&request.method, &response)? else { return Ok(response) };
         if !same_origin(&url, &target) {
             headers = headers.into_iter().filter_map(harmless).collect();

@@ -1,31 +1,26 @@
 //! The client of a server's manifests.
 
-use std::{
-    fmt,
-    path::Path,
-    sync::{Arc, OnceLock},
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::Method;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::{
     IfVersion, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest, ServerLint, VersionRef,
     answer::{self, LintAnswer, VersionsPage, malformed},
+    api::{JSON_LIMIT, ServerApi},
     local,
-    request::{Address, with_archive, with_json},
+    request::{with_archive, with_json},
 };
 use crate::{
-    Error, ErrorKind, HttpBackend, Secret,
-    backends::clock_system::SystemClock,
+    Error, ErrorKind, HttpBackend,
     document::Tree,
     encoding::{hex, percent_encoded},
     manifest::{Diff, LintOptions, Manifest, archive, lint_tree},
-    sources::server::OWN_TENANT,
+    sources::server::{OWN_TENANT, ServerPlace},
     traits::{Request, Transport},
-    wiring::Wiring,
 };
 
 /// Reads and writes the manifests of a server: what `leverframe manifest push|pull|versions|diff|rollback` are made of.
@@ -50,36 +45,33 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct ManifestClient {
-    address: Address,
-    backend: Option<HttpBackend>,
-    /// Made by the first request.
-    transport: OnceLock<Arc<dyn Transport>>,
+    api: ServerApi,
+    tenant: String,
 }
 
 impl ManifestClient {
     /// Makes a client of the server at `base`, such as `https://flags.example.com`, that shows `token`.
     #[must_use]
     pub fn new(base: impl Into<String>, token: impl Into<String>) -> Self {
-        let address = Address { base: base.into(), tenant: OWN_TENANT.to_owned(), token: Secret::new(token) };
-        Self { address, backend: None, transport: OnceLock::new() }
+        Self { api: ServerApi::new(base, token), tenant: OWN_TENANT.to_owned() }
     }
 
     /// Chooses the transport [default: [`HttpBackend::from_env_or_default`]].
     #[must_use]
     pub fn with_http_backend(self, backend: HttpBackend) -> Self {
-        Self { backend: Some(backend), transport: OnceLock::new(), ..self }
+        Self { api: self.api.with_http_backend(backend), ..self }
     }
 
     /// Uses this transport instead of one of the built-in kinds.
     #[must_use]
     pub fn with_transport(self, transport: Arc<dyn Transport>) -> Self {
-        Self { transport: OnceLock::from(transport), ..self }
+        Self { api: self.api.with_transport(transport), ..self }
     }
 
     /// Names the tenant [default: the token's own; tokens of no tenant need it].
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
-        self.address.tenant = tenant.into();
+        self.tenant = tenant.into();
         self
     }
 
@@ -127,13 +119,13 @@ impl ManifestClient {
         dir: impl AsRef<Path> + Send,
         if_version: Option<IfVersion>,
     ) -> Result<PushedManifest, ManifestError> {
-        let mut request = self.address.request(Method::PUT, namespace, "")?;
+        let mut request = self.request(Method::PUT, namespace, "")?;
         if let Some(IfVersion(version)) = if_version {
             request = request.header(IF_VERSION, version.into());
         }
         let (dir, slug) = (dir.as_ref().to_owned(), namespace.to_owned());
         let archive = offload(move || local::linted_archive(&dir, &slug)).await?;
-        let (_, body) = self.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
+        let (_, body) = self.api.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
         answer::json(&body)
     }
 
@@ -146,10 +138,10 @@ impl ManifestClient {
         namespace: &str,
         dir: impl AsRef<Path> + Send,
     ) -> Result<ServerLint, ManifestError> {
-        let request = self.address.request(Method::POST, namespace, "/lint")?;
+        let request = self.request(Method::POST, namespace, "/lint")?;
         let dir = dir.as_ref().to_owned();
         let archive = offload(move || local::archive(&dir)).await?;
-        let (_, body) = self.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
+        let (_, body) = self.api.exchange(with_archive(request, namespace, &archive), JSON_LIMIT).await?;
         answer::json::<LintAnswer>(&body)?.findings()
     }
 
@@ -179,8 +171,8 @@ impl ManifestClient {
         while versions.len() < count {
             let asked = (count - versions.len()).min(PAGE);
             let rest = format!("/versions?limit={asked}{cursor}");
-            let request = self.address.request(Method::GET, namespace, &rest)?;
-            let (_, body) = self.exchange(request, JSON_LIMIT).await?;
+            let request = self.request(Method::GET, namespace, &rest)?;
+            let (_, body) = self.api.exchange(request, JSON_LIMIT).await?;
             let page: VersionsPage = answer::json(&body)?;
             for version in page.versions {
                 // Each is smaller than the one before, so the list ends, whatever cursors a server gives.
@@ -221,8 +213,9 @@ impl ManifestClient {
     /// # Errors
     /// `Server`, with status 404, for a version that does not exist, besides what every request reports.
     pub async fn rollback(&self, namespace: &str, version: u64) -> Result<PushedManifest, ManifestError> {
-        let request = self.address.request(Method::POST, namespace, "/rollback")?;
-        let (_, body) = self.exchange(with_json(request, &json!({ "version": version })), JSON_LIMIT).await?;
+        let request = self.request(Method::POST, namespace, "/rollback")?;
+        let (_, body) =
+            self.api.exchange(with_json(request, &json!({ "version": version })), JSON_LIMIT).await?;
         answer::json(&body)
     }
 
@@ -232,8 +225,8 @@ impl ManifestClient {
             VersionRef::Latest => String::new(),
             VersionRef::Version(number) => format!("/versions/{number}"),
         };
-        let request = self.address.request(Method::GET, namespace, &rest)?;
-        let (headers, body) = self.exchange(request, archive::limits::COMPRESSED as u64).await?;
+        let request = self.request(Method::GET, namespace, &rest)?;
+        let (headers, body) = self.api.exchange(request, archive::limits::COMPRESSED as u64).await?;
         let found = answer::version(&headers)?;
         match version {
             VersionRef::Version(asked) if asked != found => {
@@ -243,40 +236,16 @@ impl ManifestClient {
         }
     }
 
-    /// Sends a request and reads what comes back, at most `limit` bytes.
-    async fn exchange(&self, request: Request, limit: u64) -> Result<(HeaderMap, Bytes), ManifestError> {
-        let transport = self.transport()?;
-        let request = request.body_limit(limit.max(REFUSAL_LIMIT));
-        let response = transport.send(request).await.map_err(unreachable)?;
-        if response.status.is_success() {
-            let body = response.body.read_all(limit).await.map_err(unreachable)?;
-            return Ok((response.headers, body));
-        }
-        // What the status says counts also where the words do not come through.
-        let body = response.body.read_all(REFUSAL_LIMIT).await.unwrap_or_default();
-        Err(answer::refusal(response.status, &response.headers, &body, &self.address.token))
-    }
-
-    fn transport(&self) -> Result<Arc<dyn Transport>, ManifestError> {
-        if let Some(transport) = self.transport.get() {
-            return Ok(Arc::clone(transport));
-        }
-        let make = || {
-            let wiring = Wiring::of_process(Arc::new(SystemClock::new()))?;
-            self.backend.into_iter().try_fold(wiring, Wiring::with_backend)?.transport()
-        };
-        let made = make().map_err(ManifestError::Transport)?;
-        Ok(Arc::clone(self.transport.get_or_init(|| made)))
+    /// Makes a request about the manifest of a namespace; `rest` follows `manifest` in the path.
+    fn request(&self, method: Method, namespace: &str, rest: &str) -> Result<Request, ManifestError> {
+        let place = ServerPlace::new(self.api.base(), namespace).and_then(|p| p.with_tenant(&self.tenant));
+        self.api.request(method, place.and_then(|place| place.of_namespace(&format!("manifest{rest}"))))
     }
 }
 
 impl fmt::Debug for ManifestClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManifestClient")
-            .field("base", &crate::secret::without_credentials(&self.address.base))
-            .field("tenant", &self.address.tenant)
-            .field("backend", &self.backend)
-            .finish_non_exhaustive()
+        f.debug_struct("ManifestClient").field("api", &self.api).field("tenant", &self.tenant).finish()
     }
 }
 
@@ -285,10 +254,6 @@ const IF_VERSION: http::HeaderName = http::HeaderName::from_static("if-version")
 const PAGE: usize = 500;
 /// One a minute for two months.
 const VERSIONS_LIMIT: usize = 100_000;
-/// A page of versions has 150 kB; findings for each of 10,000 flags have more.
-const JSON_LIMIT: u64 = 8 * 1024 * 1024;
-/// Refusals hold findings, too.
-const REFUSAL_LIMIT: u64 = JSON_LIMIT;
 const CURSOR_LIMIT: usize = 4_096;
 
 fn unpack(archive: &[u8]) -> Result<Tree, ManifestError> {
@@ -309,15 +274,6 @@ fn manifest(archive: &[u8], slug: &str) -> Result<Manifest, ManifestError> {
         let first = linted.report.errors().next().map(ToString::to_string).unwrap_or_default();
         malformed(format!("a version that does not pass lint here: {first}"))
     })
-}
-
-fn unreachable(error: Error) -> ManifestError {
-    let hint = match error.kind() {
-        _ if error.hint_text().is_some() => return ManifestError::Transport(error),
-        ErrorKind::LimitExceeded => "is it the right address? the server sends more than a namespace has",
-        _ => "see whether the server is up, and whether the address is right",
-    };
-    ManifestError::Transport(error.hint(hint))
 }
 
 /// Runs work on files where it holds up nobody: off the runtime's own threads, if there is a runtime.

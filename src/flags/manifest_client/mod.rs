@@ -4,6 +4,7 @@
 //! files and archives are handled where blocking is allowed.
 
 mod answer;
+mod api;
 mod client;
 mod error;
 mod local;
@@ -12,6 +13,7 @@ mod version;
 
 pub use self::{
     answer::{ManifestMetadata, ManifestVersion, PushedManifest, ServerFinding, ServerLint},
+    api::ServerApi,
     client::ManifestClient,
     error::ManifestError,
     version::{IfVersion, VersionRef},

@@ -3,49 +3,19 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, header};
+use http::{HeaderValue, header};
 use sha2::{Digest, Sha256};
 
-use super::ManifestError;
-use crate::{
-    Error, ErrorKind, Secret, UriAuth,
-    encoding::hex,
-    sources::{server::ServerPlace, web::authorization},
-    traits::Request,
-};
+use crate::{Error, ErrorKind, Secret, UriAuth, encoding::hex, sources::web, traits::Request};
 
-/// Where a server is, as whom it is asked, and for which tenant.
-#[derive(Clone, Debug)]
-pub(super) struct Address {
-    pub(super) base: String,
-    pub(super) tenant: String,
-    pub(super) token: Secret,
-}
-
-impl Address {
-    /// Makes a request about the manifest of a namespace; `rest` follows `manifest` in the path.
-    pub(super) fn request(
-        &self,
-        method: Method,
-        namespace: &str,
-        rest: &str,
-    ) -> Result<Request, ManifestError> {
-        let place = ServerPlace::new(&self.base, namespace).and_then(|place| place.with_tenant(&self.tenant));
-        let uri = place.and_then(|place| place.of_namespace(&format!("manifest{rest}")));
-        let authorization = self.authorization().map_err(ManifestError::Invalid)?;
-        Ok(Request::new(method, uri.map_err(ManifestError::Invalid)?)
-            .header(header::AUTHORIZATION, authorization)
-            .deadline(DEADLINE))
+/// Makes the header that shows a token.
+pub(super) fn authorization(token: &Secret) -> crate::Result<HeaderValue> {
+    if token.expose().is_empty() {
+        return Err(Error::new(ErrorKind::Config, "send the token")
+            .with("reason", "it is empty")
+            .hint("give a token of the server, such as `exd_write_…`"));
     }
-
-    fn authorization(&self) -> crate::Result<HeaderValue> {
-        if self.token.expose().is_empty() {
-            return Err(Error::new(ErrorKind::Config, "send the token")
-                .with("reason", "it is empty")
-                .hint("give a token of the server, such as `exd_write_…`"));
-        }
-        authorization(&UriAuth::Bearer(self.token.expose().to_owned()))
-    }
+    web::authorization(&UriAuth::Bearer(token.expose().to_owned()))
 }
 
 /// Puts an archive into a request as the form's field `archive`.
@@ -72,4 +42,4 @@ pub(super) fn with_json(mut request: Request, body: &serde_json::Value) -> Reque
 }
 
 /// An upload of 5 MB over a slow line, and the lint of 10,000 flags behind it.
-const DEADLINE: Duration = Duration::from_secs(120);
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);

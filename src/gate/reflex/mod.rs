@@ -4,9 +4,12 @@
 //! and `leverframe gate simulate` decide with this and nothing else.
 
 mod aggregate;
+mod evaluate;
 mod model;
+mod words;
 
 pub use self::{
-    aggregate::{Aggregate, Window, pulse_window},
-    model::{Action, Comparison, Metric, ReflexRule, RuleState},
+    aggregate::{Aggregate, Window, pulse_window, total},
+    evaluate::{Change, Decision, evaluate, restrict},
+    model::{ALL_TAGS, Action, Comparison, Metric, ReflexRule, RuleState},
 };

@@ -24,7 +24,7 @@ use http::{HeaderValue, StatusCode, Uri, header};
 use sha2::{Digest, Sha256};
 
 pub use self::config::HttpsConfig;
-use super::web::{Validator, Words, authorization};
+use super::web::{Validator, Words, authorization, loaded, place_and_transport};
 use crate::{
     Error, ErrorKind, Result, UriAuth,
     document::{Content, Document, Revision, SIGNATURE_EXTENSION},
@@ -147,15 +147,7 @@ impl Source for HttpsSource {
         let response = self.transport.send(request).await.map_err(|e| WORDS.next_step(e))?;
         match response.status {
             StatusCode::NOT_MODIFIED if since.is_some() => Ok(Load::Unchanged),
-            StatusCode::OK => {
-                let document = self.document(response).await?;
-                // Servers may answer in full although nothing changed.
-                Ok(if since == Some(document.revision()) {
-                    Load::Unchanged
-                } else {
-                    Load::Snapshot(document)
-                })
-            }
+            StatusCode::OK => Ok(loaded(self.document(response).await?, since)),
             _ => Err(WORDS.refused(&self.uri, response.status, &response.headers)),
         }
     }
@@ -222,15 +214,8 @@ fn beside(uri: &Uri) -> Result<Uri> {
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
-    let uri = context.uri().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "open the https source").hint("set `uri` of the namespace's table")
-    })?;
-    let transport = context.transport().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "open the https source")
-            .with("reason", "no transport was given")
-            .hint("choose one with `transport.use`, or `BuildContext::with_transport`")
-    })?;
-    Ok(Arc::new(HttpsSource::open(context.settings()?, uri, context.auth(), Arc::clone(transport))?))
+    let (uri, transport) = place_and_transport(context, "open the https source")?;
+    Ok(Arc::new(HttpsSource::open(context.settings()?, uri, context.auth(), transport)?))
 }
 
 /// How the source is registered.

@@ -31,13 +31,13 @@ use http::StatusCode;
 use sha2::{Digest, Sha256};
 
 #[cfg(feature = "async-tokio")]
-pub(crate) use self::place::OWN_TENANT;
+pub(crate) use self::place::{OWN_TENANT, api_uri};
 use self::{
     api::{Api, Refusal},
     place::{SCHEME, SCHEME_OVER_HTTP},
 };
 pub use self::{config::ServerConfig, place::ServerPlace};
-use super::web::Validator;
+use super::web::{Validator, loaded, place_and_transport};
 use crate::{
     Error, ErrorKind, Result, UriAuth,
     document::{Content, Document, Revision},
@@ -94,15 +94,7 @@ impl Source for ServerSource {
         let response = self.api.manifest(condition).await?;
         match response.status {
             StatusCode::NOT_MODIFIED if since.is_some() => Ok(Load::Unchanged),
-            StatusCode::OK => {
-                let document = self.document(response).await?;
-                // A cache on the way may answer in full although nothing changed.
-                Ok(if since == Some(document.revision()) {
-                    Load::Unchanged
-                } else {
-                    Load::Snapshot(document)
-                })
-            }
+            StatusCode::OK => Ok(loaded(self.document(response).await?, since)),
             _ => {
                 let uri = self.api.place.of_namespace("manifest")?;
                 Err(Refusal::read(&uri, response).await.error)
@@ -134,16 +126,9 @@ fn closed(place: &ServerPlace) -> Error {
 }
 
 fn build(context: &BuildContext<'_>) -> Result<Arc<dyn Source>> {
-    let uri = context.uri().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "open the server source").hint("set `uri` of the namespace's table")
-    })?;
-    let transport = context.transport().ok_or_else(|| {
-        Error::new(ErrorKind::Config, "open the server source")
-            .with("reason", "no transport was given")
-            .hint("choose one with `transport.use`, or `BuildContext::with_transport`")
-    })?;
+    let (uri, transport) = place_and_transport(context, "open the server source")?;
     let place = ServerPlace::of_uri(uri)?;
-    Ok(Arc::new(ServerSource::open(&context.settings()?, place, context.auth(), Arc::clone(transport))?))
+    Ok(Arc::new(ServerSource::open(&context.settings()?, place, context.auth(), transport)?))
 }
 
 /// How the source is registered.

@@ -35,31 +35,11 @@ impl ServerPlace {
     /// # Errors
     /// `Invalid` for what is no `https` or `http` URL, one with user-info, query or fragment, and for what is no slug.
     pub fn new(server: &str, namespace: &str) -> Result<Self> {
-        let uri: Uri = server.parse().map_err(|_| refuse("it is malformed"))?;
-        if !matches!(uri.scheme_str(), Some("https" | "http")) {
-            return Err(refuse("its scheme is neither `https` nor `http`"));
-        }
-        let authority =
-            uri.authority().filter(|a| !a.host().is_empty()).ok_or_else(|| refuse("it has no host"))?;
-        if authority.as_str().contains('@') {
-            return Err(refuse("it holds a user or a password").hint("hand the token over as `api_token`"));
-        }
-        if uri.query().is_some() || server.contains('#') {
-            return Err(refuse("it has a query or a fragment"));
-        }
+        let (origin, prefix) = origin_and_prefix(server)?;
         if !names::is_slug(namespace) {
             return Err(no_slug("namespace", namespace));
         }
-        Ok(Self {
-            origin: format!(
-                "{}://{}",
-                uri.scheme_str().unwrap_or_default(),
-                authority.as_str().to_ascii_lowercase()
-            ),
-            prefix: uri.path().trim_end_matches('/').to_owned(),
-            tenant: OWN_TENANT.to_owned(),
-            namespace: namespace.to_owned(),
-        })
+        Ok(Self { origin, prefix, tenant: OWN_TENANT.to_owned(), namespace: namespace.to_owned() })
     }
 
     /// Names the tenant; `-` stands for that of the token.
@@ -177,6 +157,36 @@ pub(super) const SCHEME: &str = "exd-server";
 pub(super) const SCHEME_OVER_HTTP: &str = "exd-server+http";
 /// More than a signed URL with 500 flags has.
 const LONGEST_URL: usize = 64 * 1024;
+
+/// Takes a server's base URL apart: scheme and authority, and what stands before `/api/v1`.
+fn origin_and_prefix(server: &str) -> Result<(String, String)> {
+    let uri: Uri = server.parse().map_err(|_| refuse("it is malformed"))?;
+    if !matches!(uri.scheme_str(), Some("https" | "http")) {
+        return Err(refuse("its scheme is neither `https` nor `http`"));
+    }
+    let authority =
+        uri.authority().filter(|a| !a.host().is_empty()).ok_or_else(|| refuse("it has no host"))?;
+    if authority.as_str().contains('@') {
+        return Err(refuse("it holds a user or a password").hint("hand the token over as `api_token`"));
+    }
+    if uri.query().is_some() || server.contains('#') {
+        return Err(refuse("it has a query or a fragment"));
+    }
+    let scheme = uri.scheme_str().unwrap_or_default();
+    let origin = format!("{scheme}://{}", authority.as_str().to_ascii_lowercase());
+    Ok((origin, uri.path().trim_end_matches('/').to_owned()))
+}
+
+/// Returns the URI of a path of a server's API, query included.
+///
+/// # Errors
+/// `Invalid` for what is no base URL of a server, and for a path that is malformed.
+#[cfg(feature = "async-tokio")]
+pub(crate) fn api_uri(server: &str, path: &str) -> Result<Uri> {
+    let (origin, prefix) = origin_and_prefix(server)?;
+    let malformed = |_| Error::new(ErrorKind::Invalid, "name what is asked of the server");
+    format!("{origin}{prefix}/api/v1/{path}").parse().map_err(malformed)
+}
 
 fn refuse(reason: &'static str) -> Error {
     // The text itself is not shown: it may hold a password.

@@ -8,38 +8,30 @@ use serde_json::{Value, json};
 
 use crate::{
     failure::Failure,
-    output::{BOLD, Out, styled},
+    output::{Cell, Column, Out, Table, words},
 };
 
 /// Rows for people, objects for programs.
-pub(super) struct Table {
-    head: Vec<&'static str>,
-    rows: Vec<Vec<String>>,
+pub(super) struct List {
+    table: Table,
     pub(super) entries: Vec<Value>,
 }
 
-impl Table {
-    /// Writes the columns as wide as they need to be.
+impl List {
+    pub(super) fn new(columns: &[Column], rows: Vec<Vec<String>>, entries: Vec<Value>) -> Self {
+        let mut table = Table::new(columns);
+        for row in rows {
+            table.row(row.into_iter().map(Cell::new).collect());
+        }
+        Self { table, entries }
+    }
+
     pub(super) fn write(&self, of: &str, out: &mut Out) -> Result<(), Failure> {
-        if self.rows.is_empty() {
+        if self.table.is_empty() {
             out.note(format!("there are no {of}"));
             return Ok(());
         }
-        let width = |column: usize| {
-            let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.chain([self.head[column].len()]).max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
-        let line = |cells: Vec<&str>| {
-            let padded: Vec<String> =
-                cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            padded.join("  ").trim_end().to_owned()
-        };
-        out.line(styled(BOLD, line(self.head.clone())))?;
-        for row in &self.rows {
-            out.line(line(row.iter().map(String::as_str).collect()))?;
-        }
-        Ok(())
+        self.table.lines().into_iter().try_for_each(|line| out.line(line))
     }
 }
 
@@ -55,15 +47,15 @@ pub(super) fn tenant(tenant: &Tenant) -> Value {
     })
 }
 
-pub(super) fn tenants(tenants: &[Tenant]) -> Table {
+pub(super) fn tenants(tenants: &[Tenant]) -> List {
     let row = |t: &Tenant| {
         vec![t.slug.clone(), t.display_name.clone(), t.namespace_count.to_string(), rfc3339(t.created_at)]
     };
-    Table {
-        head: vec!["tenant", "name", "namespaces", "created at"],
-        rows: tenants.iter().map(row).collect(),
-        entries: tenants.iter().map(tenant).collect(),
-    }
+    List::new(
+        &[words("tenant"), words("name"), words("namespaces"), words("created at")],
+        tenants.iter().map(row).collect(),
+        tenants.iter().map(tenant).collect(),
+    )
 }
 
 pub(super) fn namespace(namespace: &NamespaceRecord) -> Value {
@@ -78,16 +70,16 @@ pub(super) fn namespace(namespace: &NamespaceRecord) -> Value {
     })
 }
 
-pub(super) fn namespaces(namespaces: &[NamespaceRecord]) -> Table {
+pub(super) fn namespaces(namespaces: &[NamespaceRecord]) -> List {
     let row = |n: &NamespaceRecord| {
         let name = format!("{}/{}", n.tenant, n.slug);
         vec![name, n.display_name.clone(), n.version.to_string(), rfc3339(n.created_at)]
     };
-    Table {
-        head: vec!["namespace", "name", "version", "created at"],
-        rows: namespaces.iter().map(row).collect(),
-        entries: namespaces.iter().map(namespace).collect(),
-    }
+    List::new(
+        &[words("namespace"), words("name"), words("version"), words("created at")],
+        namespaces.iter().map(row).collect(),
+        namespaces.iter().map(namespace).collect(),
+    )
 }
 
 pub(super) fn token(token: &TokenRecord) -> Value {
@@ -106,7 +98,7 @@ pub(super) fn token(token: &TokenRecord) -> Value {
     })
 }
 
-pub(super) fn tokens(tokens: &[TokenRecord], now: SystemTime) -> Table {
+pub(super) fn tokens(tokens: &[TokenRecord], now: SystemTime) -> List {
     let state = |t: &TokenRecord| match (t.revoked_at, t.is_live(now)) {
         (Some(_), _) => "revoked".to_owned(),
         (None, false) => "expired".to_owned(),
@@ -115,11 +107,11 @@ pub(super) fn tokens(tokens: &[TokenRecord], now: SystemTime) -> Table {
     let row = |t: &TokenRecord| {
         vec![t.id.clone(), t.kind.as_str().to_owned(), bound_to(t), t.name.clone(), state(t)]
     };
-    Table {
-        head: vec!["id", "type", "bound to", "name", "state"],
-        rows: tokens.iter().map(row).collect(),
-        entries: tokens.iter().map(token).collect(),
-    }
+    List::new(
+        &[words("id"), words("type"), words("bound to"), words("name"), words("state")],
+        tokens.iter().map(row).collect(),
+        tokens.iter().map(token).collect(),
+    )
 }
 
 /// Returns what a token is bound to: `acme/payments (production)`.

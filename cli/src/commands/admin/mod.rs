@@ -180,7 +180,7 @@ impl Desk<'_> {
         query: &'static str,
         inputs: Value,
         of: &str,
-        table: &lists::Table,
+        table: &lists::List,
         out: &mut Out,
     ) -> Result<(), Failure> {
         match self.at.format.format {

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use leverframe::{
-    Error, IfVersion, ManifestClient,
-    config::{Config, process_environment},
+    IfVersion, ManifestClient,
     flags::{ManifestVersion, PushedManifest},
     live::block_on,
 };
@@ -12,10 +11,10 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{Format, PullArgs, PushArgs, RemoteArgs, RollbackArgs, VersionDiffArgs, VersionsArgs},
-    commands::secret_file,
     failure::{Failure, exit},
     output::{BOLD, Envelope, Out, Sources, YELLOW, note_problems, plural, refuse, styled},
     place::Place,
+    reach::Reach,
 };
 
 pub(super) fn push(args: &PushArgs, out: &mut Out) -> Result<u8, Failure> {
@@ -48,7 +47,7 @@ pub(super) fn pull(args: &PullArgs, out: &mut Out) -> Result<u8, Failure> {
     let remote = Remote::open(&args.remote, &args.namespace)?;
     let dir = args.dir.as_deref().unwrap_or(Path::new(&remote.namespace));
     let meta = block_on(remote.client.pull(&remote.namespace, args.version, dir))?;
-    match args.remote.format.format {
+    match args.remote.at.format.format {
         Format::Human => {
             let (flags, segments) = (plural(meta.flag_count, "flag"), plural(meta.segment_count, "segment"));
             let (written, removed) = (plural(meta.written, "file"), meta.removed);
@@ -80,7 +79,7 @@ pub(super) fn pull(args: &PullArgs, out: &mut Out) -> Result<u8, Failure> {
 pub(super) fn versions(args: &VersionsArgs, out: &mut Out) -> Result<u8, Failure> {
     let remote = Remote::open(&args.remote, &args.namespace)?;
     let versions = block_on(remote.client.latest_versions(&remote.namespace, args.limit))?;
-    match args.remote.format.format {
+    match args.remote.at.format.format {
         Format::Human => table(&versions, out)?,
         Format::Json => {
             let list: Vec<Value> = versions
@@ -128,7 +127,7 @@ fn table(versions: &[ManifestVersion], out: &mut Out) -> Result<(), Failure> {
 pub(super) fn diff(args: &VersionDiffArgs, out: &mut Out) -> Result<u8, Failure> {
     let remote = Remote::open(&args.remote, &args.namespace)?;
     let diff = block_on(remote.client.diff(&remote.namespace, args.old, args.new))?;
-    match args.remote.format.format {
+    match args.remote.at.format.format {
         Format::Human => out.text(diff.to_string())?,
         Format::Json => {
             let input = json!({ "old": args.old.to_string(), "new": args.new.to_string() });
@@ -162,33 +161,16 @@ impl<'a> Remote<'a> {
             }
             (given, named) => given.or(named),
         };
-        let config = Config::builder().environment(process_environment()).build()?;
-        let configured = |key: &str| {
-            let value = config.value::<String>(&format!("source.server.{key}"))?;
-            Ok::<_, Error>(value.filter(|value| !value.is_empty()))
-        };
-        let tenant = tenant.or(configured("tenant")?);
-        let server = args.server.clone().or(configured("url")?).ok_or_else(|| {
-            Failure::usage("no server is named")
-                .with_hint("give its address with `--server`, or set LEVERFRAME_SERVER_URL")
-        })?;
-        let token = match (&args.token, &args.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(path)) => secret_file("read the token", path)?.expose().to_owned(),
-            (None, None) => configured("api_token")?.ok_or_else(|| {
-                Failure::usage("no token is given").with_hint(
-                    "name a file that holds it with `--token-file`, or set LEVERFRAME_API_TOKEN; \
-                     `leverframe admin token mint` makes one",
-                )
-            })?,
-        };
-        let client = ManifestClient::new(&server, token);
+        let reach = Reach::of(&args.at)?;
+        let tenant = tenant.or(reach.tenant()?);
+        let client = ManifestClient::new(&reach.url, reach.token.expose());
         let client = tenant.iter().fold(client, |client, tenant| client.with_tenant(tenant));
         let client = args
+            .at
             .http_backend
             .iter()
             .fold(client, |client, backend| client.with_http_backend((*backend).into()));
-        Ok(Self { args, client, server, tenant, namespace })
+        Ok(Self { args, client, server: reach.url, tenant, namespace })
     }
 
     fn envelope(&self, query: &'static str, input: Value) -> Envelope {
@@ -208,7 +190,7 @@ impl<'a> Remote<'a> {
         out: &mut Out,
         in_words: impl Fn(&str) -> String,
     ) -> Result<u8, Failure> {
-        match self.args.format.format {
+        match self.args.at.format.format {
             Format::Human => {
                 let (flags, segments) = (pushed.flag_count as usize, pushed.segment_count as usize);
                 let counts = format!(", {}, {}", plural(flags, "flag"), plural(segments, "segment"));
