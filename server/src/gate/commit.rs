@@ -90,13 +90,18 @@ pub(super) async fn run(control: Arc<Control>, mut queue: Queue, mut closing: wa
                 }
                 commit(&control, std::mem::take(&mut batch)).await;
             }
-            // An error means that the control plane is gone, which is later still.
-            _ = closing.wait_for(|closing| *closing), if open => {
+            () = closed(&mut closing), if open => {
                 queue.close();
                 open = false;
             }
         }
     }
+}
+
+/// Waits until the control plane is told to close.
+pub(super) async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that the control plane is gone, which is later still.
+    let _ = closing.wait_for(|closing| *closing).await;
 }
 
 async fn commit(control: &Arc<Control>, batch: Vec<Waiting>) {

@@ -37,7 +37,7 @@ pub(crate) struct Control {
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     pub(crate) keys: Keys,
-    orgs: RwLock<HashMap<String, Arc<Slot<Arc<[ReflexRule]>>>>>,
+    orgs: RwLock<HashMap<String, Arc<Rules>>>,
     sites: RwLock<HashMap<SiteId, Arc<Site>>>,
     committer: Committer,
     /// Until it is started.
@@ -45,6 +45,9 @@ pub(crate) struct Control {
     closing: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
+
+/// The rules of an org.
+type Rules = Slot<Arc<[ReflexRule]>>;
 
 /// A site that somebody has asked about.
 #[derive(Debug)]

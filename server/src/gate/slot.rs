@@ -39,7 +39,7 @@ impl<T> Default for Slot<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T: Send + Sync> Slot<T> {
     /// Holds something that was just read.
     pub(super) fn holding(value: Arc<T>, now: Tick) -> Self {
         let slot = Self::default();
@@ -73,7 +73,6 @@ impl<T> Slot<T> {
     pub(super) async fn get<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>> + Send,
-        T: Send + Sync,
     {
         if let Some(held) = self.fresh(now) {
             return Ok(held);
@@ -98,7 +97,7 @@ pub(super) struct Turn<'s, T> {
     _turn: MutexGuard<'s, ()>,
 }
 
-impl<T> Turn<'_, T> {
+impl<T: Send + Sync> Turn<'_, T> {
     /// Reads, and holds what is read.
     ///
     /// # Errors
@@ -106,7 +105,6 @@ impl<T> Turn<'_, T> {
     pub(super) async fn read<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>> + Send,
-        T: Send + Sync,
     {
         // Before the store is asked, so that a doubt which arises meanwhile counts.
         let doubts = self.slot.doubts.load(Ordering::Acquire);

@@ -9,6 +9,7 @@ use leverframe::{Result, traits::Tick};
 use tokio::sync::watch;
 
 use super::{
+    commit::closed,
     control::Control,
     model::SiteId,
 };
@@ -34,8 +35,7 @@ pub(super) async fn run(control: Arc<Control>, mut closing: watch::Receiver<bool
         let alarm = control.clock().sleep_until(now + LOOK);
         tokio::select! {
             biased;
-            // An error means that the control plane is gone, which is later still.
-            _ = closing.wait_for(|closing| *closing) => return,
+            () = closed(&mut closing) => return,
             () = alarm => {}
         }
         let now = control.clock().now();
