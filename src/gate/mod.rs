@@ -10,6 +10,7 @@ mod counters;
 mod decide;
 #[cfg(feature = "tower")]
 mod layer;
+pub mod limiter;
 #[cfg(feature = "async-tokio")]
 mod outbox;
 mod policy;
@@ -22,6 +23,8 @@ mod safe_mode;
 pub mod signing;
 #[cfg(feature = "async-tokio")]
 mod source;
+#[cfg(feature = "async-tokio")]
+mod state;
 #[cfg(feature = "async-tokio")]
 mod timer;
 mod wire;
@@ -41,8 +44,9 @@ pub mod types {
 pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 #[cfg(feature = "async-tokio")]
 pub use self::{
-    client::{GateMode, GateState, WaitState},
+    client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
+    state::{GateMode, GateState},
     timer::Timer,
 };
 pub use self::{

@@ -278,6 +278,8 @@ impl Shared {
                 }
             }
             Notice::TokenRevoked { id } => self.leases.end_token(&id),
+            // No stream tells of it.
+            Notice::Gate { .. } => {}
             Notice::Everything => {
                 self.heads.doubt_all();
                 for channel in self.all_channels() {

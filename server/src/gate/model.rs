@@ -37,6 +37,22 @@ pub struct GateKey {
     pub revoked_at: Option<SystemTime>,
 }
 
+impl GateKey {
+    /// Makes a key without a name that may report for every site of an org.
+    #[must_use]
+    pub fn new(org: impl Into<String>, publish_key: impl Into<String>, created_at: SystemTime) -> Self {
+        Self {
+            org: org.into(),
+            publish_key: publish_key.into(),
+            site: None,
+            name: String::new(),
+            created_at,
+            created_by: String::new(),
+            revoked_at: None,
+        }
+    }
+}
+
 /// What operators have set for an org or one of its sites.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
@@ -121,7 +137,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct SiteState {
-    /// Counts the changes of `rules`.
+    /// Counts how often rules came into force, or ceased to be. What else changes of their states does not count: what
+    /// was measured last, for one.
     pub revision: u64,
     /// The states of the rules, by their qualified name.
     pub rules: BTreeMap<String, RuleState>,

@@ -32,6 +32,7 @@ pub(super) async fn log(on: &mut dyn Connection, change: &Notice) -> Result<()> 
             ("manifest", Some(tenant), Some(namespace), Value::from(*version), None)
         }
         Notice::TokenRevoked { id } => ("token_revoked", None, None, Value::Null, Some(id)),
+        Notice::Gate { org } => ("gate", Some(org), None, Value::Null, None),
         Notice::Everything => ("everything", None, None, Value::Null, None),
     };
     let text = |text: Option<&String>| Value::maybe(text.map(String::as_str));
@@ -86,6 +87,7 @@ impl Work for Since {
 fn notice(mut row: Row) -> Result<Notice> {
     Ok(match row.text()?.as_str() {
         "manifest" => Notice::Manifest { tenant: row.text()?, namespace: row.text()?, version: row.count()? },
+        "gate" => Notice::Gate { org: row.text()? },
         "token_revoked" => {
             // The columns between are those of the other kinds.
             let id = row.rest().pop();

@@ -14,6 +14,8 @@ const LARGEST_PAGE: usize = 500;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum List {
     Audit,
+    GateKeys,
+    GateOrgs,
     Namespaces,
     Tenants,
     Tokens,
@@ -24,6 +26,8 @@ impl List {
     const fn letter(self) -> char {
         match self {
             Self::Audit => 'a',
+            Self::GateKeys => 'g',
+            Self::GateOrgs => 'o',
             Self::Namespaces => 'n',
             Self::Tenants => 't',
             Self::Tokens => 'k',

@@ -186,6 +186,14 @@ impl Row {
         }
     }
 
+    pub(super) fn maybe_int(&mut self) -> Result<Option<i64>> {
+        match self.columns.next() {
+            Some(Value::Null) => Ok(None),
+            Some(Value::Int(number)) => Ok(Some(number)),
+            other => Err(unexpected("a number or nothing", other)),
+        }
+    }
+
     pub(super) fn count(&mut self) -> Result<u64> {
         let number = self.int()?;
         u64::try_from(number).map_err(|_| unexpected("a count", Some(Value::Int(number))))

@@ -4,6 +4,7 @@ mod changes;
 mod copy;
 mod cursor;
 pub mod engine;
+mod gate;
 mod keys;
 pub mod migration;
 pub mod postgres;
@@ -13,7 +14,7 @@ mod tables;
 mod tokens;
 mod versions;
 
-use std::{fmt, path::Path, sync::Arc, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,7 @@ pub use self::{postgres::PostgresStore, sqlite::SqliteStore};
 
 use crate::{
     events::SigningKey,
+    gate::GateStore,
     model::{
         AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
         TokenType, VersionRecord,
@@ -49,6 +51,11 @@ pub enum Notice {
     TokenRevoked {
         /// Its id.
         id: String,
+    },
+    /// An org's gate keys, settings or rules in force changed; not what was counted.
+    Gate {
+        /// The org.
+        org: String,
     },
     /// Something may have changed that could not be told apart: a connection was lost and is back.
     Everything,
@@ -76,7 +83,7 @@ pub struct TokenQuery {
 /// `Invalid` for a [`PageRequest::after`] that no page gave, and for text that holds a NUL character. A list of what
 /// belongs to an owner that does not exist is empty. Times are kept to the microsecond.
 #[async_trait]
-pub trait Store: fmt::Debug + Send + Sync + 'static {
+pub trait Store: GateStore {
     /// Creates a tenant. `namespace_count` is ignored.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()>;
     /// Returns the tenant.

@@ -121,14 +121,18 @@ impl<E: Engine> Records<E> {
         self
     }
 
-    async fn write<W: Work>(&self, work: W) -> Result<W::Output> {
+    pub(super) fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    pub(super) async fn write<W: Work>(&self, work: W) -> Result<W::Output> {
         let done = self.engine.run(Mode::Write, Arc::new(work)).await;
         // Even where it failed: it may have been committed all the same.
         self.signal.wake();
         done
     }
 
-    async fn find<T: Send + 'static>(
+    pub(super) async fn find<T: Send + 'static>(
         &self,
         sql: &'static str,
         values: Vec<Value>,
@@ -137,7 +141,7 @@ impl<E: Engine> Records<E> {
         self.engine.run(Mode::Read, Arc::new(Find { sql, values, read })).await
     }
 
-    async fn one<T: Send + 'static>(
+    pub(super) async fn one<T: Send + 'static>(
         &self,
         sql: &'static str,
         values: Vec<Value>,

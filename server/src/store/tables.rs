@@ -70,7 +70,23 @@ pub(super) struct Table {
 }
 
 /// Every table of records: what is referred to before what refers to it.
-pub(super) const TABLES: [&Table; 6] = [&TENANTS, &NAMESPACES, &ARCHIVES, &VERSIONS, &TOKENS, &AUDIT];
+///
+/// Not among them is what a gate counted within the last hour, which is of no use any more when a backup is restored.
+pub(super) const TABLES: [&Table; 13] = [
+    &TENANTS,
+    &NAMESPACES,
+    &ARCHIVES,
+    &VERSIONS,
+    &TOKENS,
+    &AUDIT,
+    &GATE_ORGS,
+    &GATE_KEYS,
+    &GATE_SETTINGS,
+    &GATE_SITES,
+    &GATE_RULES,
+    &GATE_INSTANCES,
+    &GATE_TOTALS,
+];
 
 pub(super) const TENANTS: Table = Table {
     name: "tenants",
@@ -133,6 +149,42 @@ pub(super) const AUDIT: Table = Table {
     key: 0,
     numbered_by: Some("seq"),
 };
+
+const GATE_ORGS: Table = Table { name: "gate_orgs", columns: &["org", "sites"], key: 1, numbered_by: None };
+
+pub(super) const GATE_KEYS: Table = Table {
+    name: "gate_keys",
+    columns: &["publish_key", "org", "site", "name", "secret", "created_at", "created_by", "revoked_at"],
+    key: 1,
+    numbered_by: None,
+};
+
+const GATE_SETTINGS: Table = Table {
+    name: "gate_settings",
+    columns: &["org", "site", "revision", "content", "updated_at", "updated_by"],
+    key: 2,
+    numbered_by: None,
+};
+
+const GATE_SITES: Table = Table {
+    name: "gate_sites",
+    columns: &["org", "site", "pulses", "last_pulse_at", "tags"],
+    key: 2,
+    numbered_by: None,
+};
+
+const GATE_RULES: Table =
+    Table { name: "gate_rules", columns: &["org", "site", "revision", "states"], key: 2, numbered_by: None };
+
+const GATE_INSTANCES: Table = Table {
+    name: "gate_instances",
+    columns: &["org", "site", "instance", "memory", "seen_at"],
+    key: 3,
+    numbered_by: None,
+};
+
+const GATE_TOTALS: Table =
+    Table { name: "gate_totals", columns: &["org", "site", "tag", "counts"], key: 3, numbered_by: None };
 
 impl Table {
     /// Returns the statement that adds a row unless one of the same key is there.

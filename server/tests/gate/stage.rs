@@ -93,7 +93,7 @@ impl Stage {
     }
 
     /// Waits for something of the status, second by second.
-    pub(crate) async fn seconds_until(&self, most: u32, holds: impl Fn(&Value) -> bool) -> u32 {
+    pub(crate) async fn seconds_until(&self, most: u32, holds: impl Fn(&Value) -> bool + Sync) -> u32 {
         for second in 0..=most {
             // The server looks at its rules beside the requests: it has to get to it within the second.
             for _ in 0..50 {

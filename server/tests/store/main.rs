@@ -4,6 +4,7 @@
 
 mod backup;
 mod conformance;
+mod gate;
 mod killed;
 mod lists;
 mod place;

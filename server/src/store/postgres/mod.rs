@@ -46,9 +46,10 @@ const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s';
      SET idle_in_transaction_session_timeout = '60s'; \
      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, name: "records", script: include_str!("migrations/0001_records.sql") },
     Migration { number: 2, name: "changes", script: include_str!("migrations/0002_changes.sql") },
+    Migration { number: 3, name: "gate", script: include_str!("migrations/0003_gate.sql") },
 ];
 
 impl PostgresStore {

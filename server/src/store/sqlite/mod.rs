@@ -35,9 +35,10 @@ const READERS: u32 = 4;
 /// How often to look for what other processes changed: one read of a row that is in memory.
 const LOOK: Duration = Duration::from_secs(1);
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { number: 1, name: "records", script: include_str!("migrations/0001_records.sql") },
     Migration { number: 2, name: "changes", script: include_str!("migrations/0002_changes.sql") },
+    Migration { number: 3, name: "gate", script: include_str!("migrations/0003_gate.sql") },
 ];
 
 impl SqliteStore {

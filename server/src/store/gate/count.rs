@@ -1,0 +1,238 @@
+//! Counting pulses.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use leverframe::{Error, ErrorKind, Result, gate::reflex::Aggregate};
+
+use super::{
+    batch::{Added, Batch, Judged, Memories},
+    counts::{self, Cell, OTHER},
+    memory::Memory,
+    rows::Rows,
+    sites::{self, Standing},
+    window::{MINUTE, SECOND, start},
+};
+use crate::{
+    gate::model::{SiteId, Verdict},
+    store::engine::{Connection, Value, Work},
+};
+
+/// So many tags of a site are told apart since ever.
+const MOST_TAGS: u64 = 10_000;
+
+const MEMORIES: Rows = Rows {
+    before: "SELECT org, site, instance, memory FROM gate_instances WHERE (org, site, instance) IN (VALUES ",
+    row: "?, ?, ?",
+    after: ")",
+};
+const REMEMBER: Rows = Rows {
+    before: "INSERT INTO gate_instances (org, site, instance, memory, seen_at) VALUES ",
+    row: "?, ?, ?, ?, ?",
+    after: " ON CONFLICT (org, site, instance) DO UPDATE SET memory = excluded.memory, seen_at = excluded.seen_at",
+};
+const CELLS: Rows = Rows {
+    before: "SELECT org, site, span, counts FROM gate_cells WHERE (org, site, span, start) IN (VALUES ",
+    row: "?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT)",
+    after: ")",
+};
+const KEEP_CELLS: Rows = Rows {
+    before: "INSERT INTO gate_cells (org, site, span, start, counts) VALUES ",
+    row: "?, ?, ?, ?, ?",
+    after: " ON CONFLICT (org, site, span, start) DO UPDATE SET counts = excluded.counts",
+};
+const TOTALS: Rows = Rows {
+    before: "SELECT org, site, tag, counts FROM gate_totals WHERE (org, site, tag) IN (VALUES ",
+    row: "?, ?, ?",
+    after: ")",
+};
+const KEEP_TOTALS: Rows = Rows {
+    before: "INSERT INTO gate_totals (org, site, tag, counts) VALUES ",
+    row: "?, ?, ?, ?",
+    after: " ON CONFLICT (org, site, tag) DO UPDATE SET counts = excluded.counts",
+};
+const KEEP_SITES: Rows = Rows {
+    before: "INSERT INTO gate_sites (org, site, pulses, last_pulse_at, tags) VALUES ",
+    row: "?, ?, ?, ?, ?",
+    after: " ON CONFLICT (org, site) DO UPDATE SET pulses = excluded.pulses, \
+            last_pulse_at = excluded.last_pulse_at, tags = excluded.tags",
+};
+
+/// Counts a batch.
+#[derive(Debug)]
+pub(super) struct Count {
+    /// By which the batch is recognised if the answer is lost.
+    pub(super) id: String,
+    pub(super) batch: Arc<Batch>,
+    /// The sites that there is no room for.
+    pub(super) refused: BTreeSet<SiteId>,
+    /// In microseconds.
+    pub(super) now: i64,
+}
+
+/// What comes of it.
+#[derive(Debug)]
+pub(super) enum Counted {
+    /// What became of each pulse.
+    All(Vec<Verdict>),
+    /// Nothing was counted: these sites have to be added first.
+    Missing(BTreeSet<SiteId>),
+}
+
+#[async_trait]
+impl Work for Count {
+    type Output = Counted;
+
+    async fn run(&self, on: &mut dyn Connection, again: bool) -> Result<Counted> {
+        if again && let Some(verdicts) = self.ours(on).await? {
+            return Ok(Counted::All(verdicts));
+        }
+        let wanted = self.batch.sites(&self.refused);
+        let mut standings = sites::hold(on, &wanted).await?;
+        let missing: BTreeSet<_> = wanted.into_iter().filter(|site| !standings.contains_key(site)).collect();
+        if !missing.is_empty() {
+            return Ok(Counted::Missing(missing));
+        }
+        let memories = self.memories(on).await?;
+        let Judged { verdicts, memories, sites } = self.batch.judge(&self.refused, memories);
+        if sites.is_empty() {
+            // Nothing is written, and whoever asks again is told the same.
+            return Ok(Counted::All(verdicts));
+        }
+        self.remember(on, memories).await?;
+        self.add_to_cells(on, &sites).await?;
+        self.add_to_totals(on, &sites, &mut standings).await?;
+        let rows = sites.iter().map(|(site, added)| {
+            let before = standings.get(site).copied().unwrap_or_default();
+            let [org, name] = sites::key(site);
+            let last = before.last_pulse_at.map_or(self.now, |last| last.max(self.now));
+            [org, name, before.pulses.saturating_add(added.pulses).into(), last.into(), before.tags.into()]
+        });
+        KEEP_SITES.put(on, &rows.collect::<Vec<_>>()).await?;
+        let kept = Value::Text(verdicts.iter().map(|verdict| letter(*verdict)).collect());
+        on.put("INSERT INTO gate_batches (id, verdicts) VALUES ($1, $2)", &[(&self.id).into(), kept]).await?;
+        Ok(Counted::All(verdicts))
+    }
+}
+
+impl Count {
+    /// Returns what an earlier attempt of this very call came to.
+    async fn ours(&self, on: &mut dyn Connection) -> Result<Option<Vec<Verdict>>> {
+        let found = on.first("SELECT verdicts FROM gate_batches WHERE id = $1", &[(&self.id).into()]).await?;
+        let Some(mut row) = found else { return Ok(None) };
+        row.text()?.chars().map(verdict).collect::<Option<Vec<_>>>().map(Some).ok_or_else(|| {
+            Error::new(ErrorKind::Corrupt, "read what became of a batch").hint("restore a backup")
+        })
+    }
+
+    async fn memories(&self, on: &mut dyn Connection) -> Result<Memories> {
+        let keys: Vec<_> = self.batch.instances(&self.refused).iter().map(instance_key).collect();
+        let mut memories = Memories::new();
+        for mut row in MEMORIES.find(on, &keys).await? {
+            let instance = (sites::site(&mut row)?, row.text()?);
+            memories.insert(instance, Memory::decode(&row.blob()?)?);
+        }
+        Ok(memories)
+    }
+
+    async fn remember(&self, on: &mut dyn Connection, memories: Memories) -> Result<()> {
+        let rows = memories.iter().map(|(instance, memory)| {
+            let [org, site, instance] = instance_key(instance);
+            [org, site, instance, Value::Blob(memory.encode()), self.now.into()]
+        });
+        REMEMBER.put(on, &rows.collect::<Vec<_>>()).await
+    }
+
+    async fn add_to_cells(&self, on: &mut dyn Connection, sites: &BTreeMap<SiteId, Added>) -> Result<()> {
+        let mut keys = Vec::new();
+        for (site, _) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
+            for span in [SECOND, MINUTE] {
+                let [org, name] = sites::key(site);
+                keys.push([org, name, span.into(), start(self.now, span).into()]);
+            }
+        }
+        let mut before = BTreeMap::new();
+        for mut row in CELLS.find(on, &keys).await? {
+            let place = (sites::site(&mut row)?, row.int()?);
+            before.insert(place, Cell::decode(&row.blob()?)?);
+        }
+        let mut rows = Vec::new();
+        for (site, added) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
+            for span in [SECOND, MINUTE] {
+                let mut cell = before.remove(&(site.clone(), span)).unwrap_or_default();
+                cell.add(added.cell.window());
+                let [org, name] = sites::key(site);
+                let start = start(self.now, span);
+                rows.push([org, name, span.into(), start.into(), Value::Blob(cell.encode())]);
+            }
+        }
+        KEEP_CELLS.put(on, &rows).await
+    }
+
+    async fn add_to_totals(
+        &self,
+        on: &mut dyn Connection,
+        sites: &BTreeMap<SiteId, Added>,
+        standings: &mut BTreeMap<SiteId, Standing>,
+    ) -> Result<()> {
+        let mut keys = Vec::new();
+        for (site, added) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
+            let rest = Some(OTHER).filter(|rest| !added.cell.window().contains_key(*rest));
+            for tag in added.cell.window().keys().map(String::as_str).chain(rest) {
+                let [org, name] = sites::key(site);
+                keys.push([org, name, tag.into()]);
+            }
+        }
+        let mut before = BTreeMap::<(SiteId, String), Aggregate>::new();
+        for mut row in TOTALS.find(on, &keys).await? {
+            let place = (sites::site(&mut row)?, row.text()?);
+            before.insert(place, counts::decode(&row.blob()?)?);
+        }
+        let mut totals = BTreeMap::<(SiteId, String), Aggregate>::new();
+        for (site, added) in sites {
+            let standing = standings.entry(site.clone()).or_default();
+            for (tag, counted) in added.cell.window() {
+                let mut place = (site.clone(), tag.clone());
+                if !before.contains_key(&place) {
+                    if standing.tags < MOST_TAGS || tag.is_empty() || tag == OTHER {
+                        standing.tags += 1;
+                    } else {
+                        place.1 = OTHER.to_owned();
+                    }
+                }
+                let total = totals
+                    .entry(place)
+                    .or_insert_with_key(|place| before.get(place).cloned().unwrap_or_default());
+                counts::add(total, counted);
+            }
+        }
+        let rows = totals.iter().map(|((site, tag), total)| {
+            let [org, name] = sites::key(site);
+            [org, name, tag.into(), Value::Blob(counts::encode(total))]
+        });
+        KEEP_TOTALS.put(on, &rows.collect::<Vec<_>>()).await
+    }
+}
+
+fn instance_key((site, instance): &(SiteId, String)) -> [Value; 3] {
+    let [org, site] = sites::key(site);
+    [org, site, instance.into()]
+}
+
+const fn letter(verdict: Verdict) -> char {
+    match verdict {
+        Verdict::Counted => 'c',
+        Verdict::CountedBefore => 'b',
+        Verdict::Replayed => 'r',
+        Verdict::TooManySites => 's',
+    }
+}
+
+fn verdict(found: char) -> Option<Verdict> {
+    [Verdict::Counted, Verdict::CountedBefore, Verdict::Replayed, Verdict::TooManySites]
+        .into_iter()
+        .find(|verdict| letter(*verdict) == found)
+}

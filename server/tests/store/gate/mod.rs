@@ -1,0 +1,6 @@
+//! What the store promises of the gate.
+
+mod counting;
+mod decisions;
+mod fixtures;
+mod keys;

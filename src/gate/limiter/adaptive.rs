@@ -1,0 +1,487 @@
+//! The limiter that calls ask: counts, times, and has the algorithm look at it once a window.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    AdaptiveLimiterBuilder, Limit, LimitBounds, LimitSource, Permit, Priority, Window,
+    permit::Outcome,
+    priority::Reserves,
+    window::{BUCKETS, bucket_of},
+};
+use crate::{
+    gate::{GateReason, GateResult},
+    text_table::TextTable,
+    traits::{Clock, Tick},
+};
+
+/// How often a source is asked at most.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A window that has too few calls is given up after this long, or ten windows.
+const STALE: Duration = Duration::from_secs(10);
+
+/// With so many timed calls in a window, half as many will do; with so few, all are needed.
+const PLENTY: u64 = 512;
+const SCARCE: u64 = 128;
+
+/// At least one call in this many is timed.
+const SPARSEST: u64 = 64;
+
+/// Limits how many calls are under way, to as many as are served without waiting for each other.
+///
+/// `Clone + Send + Sync`; clones are one limiter. It learns from how long calls take, and needs neither a runtime nor a
+/// thread. [`acquire`](Self::acquire) never waits, blocks or allocates.
+///
+/// # Examples
+/// ```
+/// use leverframe::gate::{GateReason, limiter::{AdaptiveLimiter, Priority}};
+/// let limiter = AdaptiveLimiter::builder()
+///     .initial(1)
+///     .priority("checkout", Priority::Critical)
+///     .priority("recommendations", Priority::Low)
+///     .build()?;
+/// let permit = limiter.acquire(Some("checkout"), None).unwrap();
+/// let refused = limiter.acquire(Some("recommendations"), None).unwrap_err();
+/// assert_eq!(refused.reason, GateReason::OverLimit);
+/// drop(permit); // the call is over: its latency counts
+/// assert!(limiter.acquire(Some("recommendations"), None).is_ok());
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct AdaptiveLimiter {
+    shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    /// Written by every call.
+    under_way: UnderWay,
+    came: [Came; 4],
+    /// Below which number of calls under way a priority is let in, the lowest first. Written once a window.
+    thresholds: [AtomicU32; 4],
+    /// A power of two less one: so many calls more than one are let pass for one that is timed.
+    untimed: AtomicU64,
+    window_ends: AtomicU64,
+    next_look: AtomicU64,
+    denied: AtomicBool,
+    failures: AtomicU64,
+    buckets: Box<[AtomicU64]>,
+    priorities: TextTable<Priority>,
+    clock: Arc<dyn Clock>,
+    learner: Mutex<Learner>,
+    /// Held while it is asked.
+    source: Mutex<Option<Box<dyn LimitSource>>>,
+}
+
+/// On lines of its own: adjacent lines are fetched in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct UnderWay {
+    now: AtomicU32,
+    most: AtomicU32,
+}
+
+/// What came of one priority.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Came {
+    admitted: AtomicU64,
+    denied: AtomicU64,
+}
+
+/// What is behind the lock, which is taken once a window.
+#[derive(Debug)]
+struct Learner {
+    limit: Limit,
+    reserves: Reserves,
+    fixed: Option<u32>,
+    /// The builder's.
+    min: u32,
+    max: u32,
+    window: Window,
+    opened: Tick,
+    /// What had come of each priority by then.
+    came: [u64; 4],
+    windows: u64,
+    samples: u64,
+    source_error: Option<String>,
+}
+
+impl AdaptiveLimiter {
+    /// Returns a builder.
+    pub fn builder() -> AdaptiveLimiterBuilder {
+        AdaptiveLimiterBuilder::new()
+    }
+
+    pub(super) fn assemble(
+        limit: Limit,
+        priorities: TextTable<Priority>,
+        clock: Arc<dyn Clock>,
+        source: Option<Box<dyn LimitSource>>,
+    ) -> Self {
+        let now = clock.now();
+        let options = *limit.options();
+        let learner = Learner {
+            reserves: Reserves::default(),
+            fixed: None,
+            min: options.min,
+            max: options.max,
+            window: Window::new(),
+            opened: now,
+            came: [0; 4],
+            windows: 0,
+            samples: 0,
+            source_error: None,
+            limit,
+        };
+        let shared = Arc::new(Shared {
+            under_way: UnderWay::default(),
+            came: Default::default(),
+            thresholds: Default::default(),
+            untimed: AtomicU64::new(0),
+            window_ends: AtomicU64::new(nanos(now + learner.limit.window())),
+            next_look: AtomicU64::new(if source.is_some() { 0 } else { u64::MAX }),
+            denied: AtomicBool::new(false),
+            failures: AtomicU64::new(0),
+            buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
+            priorities,
+            clock,
+            learner: Mutex::new(learner),
+            source: Mutex::new(source),
+        });
+        shared.put_in_force(&shared.learner());
+        shared.look(now);
+        Self { shared }
+    }
+
+    /// Asks whether a call may begin; it is under way until the permit is dropped.
+    ///
+    /// Its priority is the one given, or that of its tag, or normal.
+    ///
+    /// # Errors
+    /// [`GateReason::OverLimit`] while as many calls are under way as the priority is let in for.
+    #[inline]
+    pub fn acquire(&self, tag: Option<&str>, priority: Option<Priority>) -> Result<Permit, GateResult> {
+        let shared = &*self.shared;
+        let priority = priority.unwrap_or_else(|| shared.priority_of(tag));
+        let number = shared.enter(priority)?;
+        let timed = shared.is_timed(number);
+        Ok(Permit::new(Arc::clone(&self.shared), timed.then(|| shared.clock.now())))
+    }
+
+    /// Returns the priority of calls with a tag.
+    #[must_use]
+    pub fn priority_of(&self, tag: Option<&str>) -> Priority {
+        self.shared.priority_of(tag)
+    }
+
+    /// Returns how the limiter stands, asking its source if that is due.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let now = self.shared.clock.now();
+        self.shared.look(now);
+        let learner = self.shared.learner();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let options = learner.limit.options();
+        Snapshot {
+            limit: learner.effective(),
+            learned: learner.limit.current(),
+            min: options.min,
+            max: options.max,
+            in_flight: self.shared.under_way.now.load(Ordering::Relaxed),
+            baseline: learner.limit.baseline(),
+            windows: learner.windows,
+            samples: learner.samples,
+            priorities: Priority::ALL.map(|priority| {
+                let came = &self.shared.came[priority as usize];
+                PrioritySnapshot {
+                    priority,
+                    admitted: count(&came.admitted),
+                    denied: count(&came.denied),
+                    threshold: self.shared.thresholds[priority as usize].load(Ordering::Relaxed),
+                }
+            }),
+            source_error: learner.source_error.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for AdaptiveLimiter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdaptiveLimiter").field("snapshot", &self.snapshot()).finish_non_exhaustive()
+    }
+}
+
+/// How a limiter stands.
+///
+/// # Examples
+/// ```
+/// use leverframe::gate::limiter::AdaptiveLimiter;
+/// let limiter = AdaptiveLimiter::builder().initial(7).build()?;
+/// let _permit = limiter.acquire(None, None);
+/// let snapshot = limiter.snapshot();
+/// assert_eq!((snapshot.limit, snapshot.in_flight, snapshot.baseline), (7, 1, None));
+/// assert_eq!(snapshot.priorities.map(|priority| priority.admitted).iter().sum::<u64>(), 1);
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// How many calls may be under way.
+    pub limit: u32,
+    /// How many it would be by what was learned: something else than the limit only where the source fixes that.
+    pub learned: u32,
+    /// The lower bound in force.
+    pub min: u32,
+    /// The upper bound in force.
+    pub max: u32,
+    /// How many calls are under way.
+    pub in_flight: u32,
+    /// What a call takes that does not wait, as far as it is known.
+    pub baseline: Option<Duration>,
+    /// How many windows were looked at that had enough calls.
+    pub windows: u64,
+    /// How many calls were timed in them. Not all are where there are very many.
+    pub samples: u64,
+    /// What came of each priority, the lowest first.
+    pub priorities: [PrioritySnapshot; 4],
+    /// Why the source had no bounds when it was last asked; those before hold.
+    pub source_error: Option<String>,
+}
+
+/// What came of one priority.
+///
+/// # Examples
+/// ```
+/// use leverframe::gate::limiter::{AdaptiveLimiter, Priority};
+/// let snapshot = AdaptiveLimiter::builder().build()?.snapshot();
+/// let low = &snapshot.priorities[0];
+/// assert_eq!((low.priority, low.admitted, low.denied), (Priority::Low, 0, 0));
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PrioritySnapshot {
+    /// The priority.
+    pub priority: Priority,
+    /// How many calls were let in.
+    pub admitted: u64,
+    /// How many were refused.
+    pub denied: u64,
+    /// It is let in while fewer calls than this are under way: the limit, less what is kept for those before it.
+    pub threshold: u32,
+}
+
+impl Shared {
+    #[inline]
+    fn priority_of(&self, tag: Option<&str>) -> Priority {
+        match tag {
+            Some(tag) if self.priorities.len() > 0 => self.priorities.get(tag).copied().unwrap_or_default(),
+            _ => Priority::default(),
+        }
+    }
+
+    /// Takes a place, and returns which call of its priority this is.
+    #[inline]
+    pub(super) fn enter(&self, priority: Priority) -> Result<u64, GateResult> {
+        let threshold = self.thresholds[priority as usize].load(Ordering::Relaxed);
+        let came = &self.came[priority as usize];
+        let mut now = self.under_way.now.load(Ordering::Relaxed);
+        loop {
+            if now >= threshold {
+                return Err(self.refuse(came));
+            }
+            // In one step with the comparison: between two, others would take the same place.
+            let taken =
+                self.under_way.now.compare_exchange_weak(now, now + 1, Ordering::Relaxed, Ordering::Relaxed);
+            match taken {
+                Ok(_) => break,
+                Err(other) => now = other,
+            }
+        }
+        if now + 1 > self.under_way.most.load(Ordering::Relaxed) {
+            self.under_way.most.fetch_max(now + 1, Ordering::Relaxed);
+        }
+        Ok(came.admitted.fetch_add(1, Ordering::Relaxed))
+    }
+
+    #[cold]
+    fn refuse(&self, came: &Came) -> GateResult {
+        came.denied.fetch_add(1, Ordering::Relaxed);
+        if !self.denied.load(Ordering::Relaxed) {
+            self.denied.store(true, Ordering::Relaxed);
+        }
+        // Where no call ends for long, this is where a change of the bounds is seen.
+        if self.next_look.load(Ordering::Relaxed) != u64::MAX {
+            self.look(self.clock.now());
+        }
+        GateResult::denied(GateReason::OverLimit)
+    }
+
+    /// Says whether to time the call of this number: one in so many, in an order that no pattern of calls follows.
+    #[inline]
+    pub(super) fn is_timed(&self, number: u64) -> bool {
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58 & self.untimed.load(Ordering::Relaxed) == 0
+    }
+
+    /// Gives a place back, with what is known of the call.
+    #[inline]
+    pub(super) fn leave(&self, began: Option<Tick>, outcome: Outcome) {
+        self.under_way.now.fetch_sub(1, Ordering::Relaxed);
+        if let Some(began) = began {
+            self.learn(began, self.clock.now(), outcome);
+        }
+    }
+
+    #[inline]
+    fn learn(&self, began: Tick, now: Tick, outcome: Outcome) {
+        let counter = match outcome {
+            Outcome::Answered => self.buckets.get(bucket_of(now - began)),
+            Outcome::Failed => Some(&self.failures),
+            Outcome::Ignored => None,
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        let nanos = nanos(now);
+        if nanos >= self.window_ends.load(Ordering::Relaxed) {
+            self.close_window(now);
+        }
+        if nanos >= self.next_look.load(Ordering::Relaxed) {
+            self.look(now);
+        }
+    }
+
+    fn learner(&self) -> MutexGuard<'_, Learner> {
+        // Under the lock there is arithmetic, and no code of others.
+        self.learner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the algorithm look at what was counted, if nobody else does.
+    #[cold]
+    fn close_window(&self, now: Tick) {
+        let Ok(mut learner) = self.learner.try_lock() else { return };
+        if nanos(now) < self.window_ends.load(Ordering::Relaxed) {
+            return;
+        }
+        let counted: u64 = self.buckets.iter().chain([&self.failures]).map(load).sum();
+        let length = learner.limit.window();
+        if counted < learner.limit.options().min_samples {
+            self.untimed.store(0, Ordering::Relaxed);
+            if now - learner.opened < STALE.max(10 * length) {
+                // It stays open, and is looked at again a little later.
+                return self.window_ends.store(nanos(now + length / 4), Ordering::Relaxed);
+            }
+        }
+        self.take_window(&mut learner, now);
+        let untimed = self.untimed.load(Ordering::Relaxed);
+        let untimed = match counted {
+            PLENTY.. => (2 * untimed + 1).min(SPARSEST - 1),
+            SCARCE.. => untimed,
+            _ => untimed / 2,
+        };
+        self.untimed.store(untimed, Ordering::Relaxed);
+        self.window_ends.store(nanos(now + learner.limit.window()), Ordering::Relaxed);
+        self.put_in_force(&learner);
+    }
+
+    fn take_window(&self, learner: &mut Learner, now: Tick) {
+        for (mine, counter) in learner.window.buckets.iter_mut().zip(&self.buckets) {
+            *mine = take(counter);
+        }
+        learner.window.failures = take(&self.failures);
+        learner.window.denied = self.denied.swap(false, Ordering::Relaxed);
+        let now_under_way = self.under_way.now.load(Ordering::Relaxed);
+        learner.window.most_in_flight = self.under_way.most.swap(now_under_way, Ordering::Relaxed);
+        let came = self.came.each_ref().map(|came| load(&came.admitted) + load(&came.denied));
+        let mut lately = came;
+        for (lately, before) in lately.iter_mut().zip(learner.came) {
+            *lately -= before;
+        }
+        let answered = learner.window.answered();
+        if answered + learner.window.failures >= learner.limit.options().min_samples {
+            learner.windows += 1;
+            learner.samples += answered;
+            if let Some(latency) = learner.window.latency() {
+                learner.reserves.update(lately, now - learner.opened, latency);
+            }
+        }
+        learner.limit.update(&learner.window);
+        learner.opened = now;
+        learner.came = came;
+    }
+
+    /// Asks the source for bounds, if it is time to and nobody else does.
+    fn look(&self, now: Tick) {
+        if nanos(now) < self.next_look.load(Ordering::Relaxed) {
+            return;
+        }
+        // A source may look at the limiter that asks it: the learner is not locked meanwhile.
+        let Ok(source) = self.source.try_lock() else { return };
+        let Some(source) = &*source else { return };
+        self.next_look.store(nanos(now + LOOK_EVERY), Ordering::Relaxed);
+        let bounds = source.bounds();
+        let mut learner = self.learner();
+        match bounds.and_then(|bounds| learner.apply(bounds)) {
+            Ok(()) => learner.source_error = None,
+            Err(error) => {
+                let error = error.chain();
+                if learner.source_error.as_ref() != Some(&error) {
+                    tracing::warn!(%error, "the limit stays as it is");
+                }
+                learner.source_error = Some(error);
+            }
+        }
+        self.put_in_force(&learner);
+    }
+
+    fn put_in_force(&self, learner: &Learner) {
+        let thresholds = learner.reserves.thresholds(learner.effective());
+        for (place, threshold) in self.thresholds.iter().zip(thresholds) {
+            place.store(threshold, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Learner {
+    fn effective(&self) -> u32 {
+        self.fixed.unwrap_or_else(|| self.limit.current())
+    }
+
+    fn apply(&mut self, bounds: LimitBounds) -> crate::Result<()> {
+        let (min, max) = match (bounds.min, bounds.max) {
+            // A bound that comes alone moves the builder's out of its way.
+            (Some(min), None) => (min, self.max.max(min)),
+            (None, Some(max)) => (self.min.min(max), max),
+            (min, max) => (min.unwrap_or(self.min), max.unwrap_or(self.max)),
+        };
+        let options = self.limit.options();
+        if (min, max) != (options.min, options.max) {
+            self.limit.set_bounds(min, max)?;
+        }
+        self.fixed = bounds.limit;
+        Ok(())
+    }
+}
+
+fn nanos(tick: Tick) -> u64 {
+    u64::try_from(tick.since_origin().as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+fn take(counter: &AtomicU64) -> u64 {
+    match load(counter) {
+        // A line that is only read stays where it is used.
+        0 => 0,
+        _ => counter.swap(0, Ordering::Relaxed),
+    }
+}

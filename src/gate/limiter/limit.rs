@@ -1,0 +1,418 @@
+//! The algorithm: how many calls may be under way, learned from how long they take.
+//!
+//! Pure: it is told what happened and when a window ended, and has neither a clock nor a lock nor a thread.
+
+use std::time::Duration;
+
+use super::Window;
+use crate::{Error, ErrorKind, Result};
+
+/// No limit is above this.
+pub(super) const MOST: u32 = 1_000_000;
+
+/// A window halves the limit at most, however slow the answers.
+const STEEPEST: f64 = 0.5;
+
+/// How far the limit goes, in one window, towards what the window asks for. One odd window moves it by half of half.
+const SMOOTHING: f64 = 0.5;
+
+/// How fast the baseline follows a latency that is near: as fast down as up, or chance would take it down.
+const FOLLOW: f64 = 0.1;
+
+/// How fast it follows one that is far lower, and what far is: after an outage it must not stay behind for long.
+const FOLLOW_FAR: f64 = 0.3;
+const FAR: f64 = 1.5;
+
+/// How far the baseline follows upward by itself. Beyond that a drain has to show that the calls are not waiting for
+/// each other: a load that creeps up would otherwise take the baseline along.
+const CREEP: f64 = 1.25;
+
+/// A limit of which so much is in use is in the way of calls.
+const FULL: f64 = 0.9;
+
+/// After this many slow windows the limit is halved for a moment, to see whether it is to blame.
+const DRAIN_AFTER: u32 = 20;
+
+/// A drain that shows that the calls were waiting for each other doubles the pause to the next, up to this.
+const DRAIN_AFTER_MOST: u32 = 640;
+
+/// If calls wait only for each other, halving them halves their latency; if for anything else, it changes nothing.
+/// Between the two, this much of the change tells them apart.
+const BLAME: f64 = 0.4;
+
+/// A limit that has fallen below so much of what it was is another one.
+const MUCH_LOWER: f64 = 0.6;
+
+/// A drain tells something if so much is left of the calls under way, or less.
+const CLEARLY_FEWER: f64 = 0.75;
+
+/// So many times the calls of the smallest window are looked at before a drain ends: with fewer, chance would decide.
+const DRAIN_SAMPLES: u64 = 8;
+
+/// A drain ends after this many windows at the latest.
+const DRAIN_WINDOWS: u32 = 8;
+
+/// How much of the latency that a drain compares with comes from the last slow window.
+const RECENT: f64 = 0.2;
+
+/// With so few failures a limit that starts slowly goes on.
+const FEW_FAILURES: f64 = 0.05;
+
+/// The longest window, for calls that take many seconds.
+const LONGEST_WINDOW: Duration = Duration::from_secs(5);
+
+/// How a [`Limit`] learns.
+///
+/// # Examples
+/// ```
+/// use leverframe::gate::limiter::LimitOptions;
+/// let options = LimitOptions { initial: 4, max: 64, ..Default::default() };
+/// assert_eq!((options.min, options.min_samples), (1, 10));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "written as a literal with `..Default::default()`")]
+pub struct LimitOptions {
+    /// What to start from; better too small than too large. Default: 10.
+    pub initial: u32,
+    /// The limit never falls below. Default: 1.
+    pub min: u32,
+    /// The limit never rises above. Default: 1,000.
+    pub max: u32,
+    /// How many times the baseline a latency may be before the limit falls. Default: 1.25.
+    pub tolerance: f64,
+    /// Baselines below this count as this, so that the jitter of very short calls is not taken for a queue. Default:
+    /// 200 µs.
+    pub baseline_floor: Duration,
+    /// Baselines above this count as this: no such latency is ever healthy. Default: none.
+    pub baseline_ceiling: Option<Duration>,
+    /// How long a window is at least; it is as long as two calls if that is more. Default: 100 ms.
+    pub window: Duration,
+    /// A window with fewer calls than this changes nothing. Default: 10.
+    pub min_samples: u64,
+}
+
+impl Default for LimitOptions {
+    fn default() -> Self {
+        Self {
+            initial: 10,
+            min: 1,
+            max: 1_000,
+            tolerance: 1.25,
+            baseline_floor: Duration::from_micros(200),
+            baseline_ceiling: None,
+            window: Duration::from_millis(100),
+            min_samples: 10,
+        }
+    }
+}
+
+impl LimitOptions {
+    /// # Errors
+    /// `Config`, for options that contradict each other.
+    pub(super) fn check(&self) -> Result<()> {
+        let refuse = |setting: &'static str, hint: &'static str| {
+            Err(Error::new(ErrorKind::Config, "set up the limiter").with("setting", setting).hint(hint))
+        };
+        if self.min == 0 || self.min > self.max || self.max > MOST {
+            return refuse("min, max", "set 1 ≤ min ≤ max ≤ 1,000,000");
+        }
+        if !(self.min..=self.max).contains(&self.initial) {
+            return refuse("initial", "set it to a number from min to max");
+        }
+        if !(1.0..=10.0).contains(&self.tolerance) {
+            return refuse("tolerance", "set it to a number from 1 to 10");
+        }
+        if self.window.is_zero() || self.window > LONGEST_WINDOW {
+            return refuse("window", "set it to at most 5 seconds, and more than none");
+        }
+        if self.min_samples == 0 {
+            return refuse("min_samples", "set it to 1 or more");
+        }
+        if self.baseline_ceiling.is_some_and(|ceiling| ceiling < self.baseline_floor) {
+            return refuse("baseline_floor, baseline_ceiling", "set the ceiling above the floor");
+        }
+        Ok(())
+    }
+}
+
+/// A limit on calls under way, learned from their latency.
+///
+/// It is told of one [`Window`] after the other. While calls take about as long as the baseline and the limit is in
+/// use, it grows; when they take longer it shrinks by as much (the gradient), down to about as many as are served at
+/// once, and a few that wait. [`AdaptiveLimiter`](super::AdaptiveLimiter) does the counting and timing.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use leverframe::gate::limiter::{Limit, LimitOptions, Window};
+/// let mut limit = Limit::new(LimitOptions { initial: 4, ..Default::default() })?;
+/// let mut window = Window::new();
+/// window.most_in_flight = 4;
+/// (0..100).for_each(|_| window.record(Duration::from_millis(10)));
+/// limit.update(&window); // the first tells what is usual
+/// limit.update(&window);
+/// assert!(limit.current() > 4, "it is in use and calls do not wait");
+/// let before = limit.current();
+/// window.clear();
+/// window.most_in_flight = before;
+/// (0..100).for_each(|_| window.record(Duration::from_millis(40)));
+/// limit.update(&window);
+/// assert!(limit.current() < before);
+/// # Ok::<(), leverframe::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Limit {
+    options: LimitOptions,
+    limit: f64,
+    /// What a call takes that does not wait, in seconds.
+    baseline: Option<f64>,
+    /// The lowest that the baseline was since a drain last showed where it is.
+    anchor: f64,
+    starting: bool,
+    /// Slow windows lately, and their latency.
+    slow: u32,
+    slow_latency: f64,
+    drain_after: u32,
+    /// The limit when a drain last showed that the calls were waiting for each other; 0 if none has.
+    blamed_at: f64,
+    drain: Option<Drain>,
+}
+
+/// The limit is lowered for a moment, to see what that does to the latency.
+#[derive(Clone, Copy, Debug)]
+struct Drain {
+    limit: u32,
+    in_flight_before: f64,
+    latency_before: f64,
+    /// The first window still has calls in it that began before, and does not count.
+    windows: u32,
+    samples: u64,
+    /// Of all samples together.
+    latency: f64,
+    most_in_flight: u32,
+}
+
+impl Limit {
+    /// Makes a limit that has learned nothing yet.
+    ///
+    /// # Errors
+    /// `Config`, for options that contradict each other.
+    pub fn new(options: LimitOptions) -> Result<Self> {
+        options.check()?;
+        Ok(Self {
+            limit: f64::from(options.initial),
+            baseline: None,
+            anchor: f64::INFINITY,
+            starting: true,
+            slow: 0,
+            slow_latency: 0.0,
+            drain_after: DRAIN_AFTER,
+            blamed_at: 0.0,
+            drain: None,
+            options,
+        })
+    }
+
+    /// Returns how many calls may be under way.
+    #[must_use]
+    pub fn current(&self) -> u32 {
+        match self.drain {
+            Some(drain) => drain.limit,
+            None => (self.limit as u32).clamp(self.options.min, self.options.max),
+        }
+    }
+
+    /// Returns what a call takes that does not wait, as far as it is known.
+    #[must_use]
+    pub fn baseline(&self) -> Option<Duration> {
+        self.baseline.map(Duration::from_secs_f64)
+    }
+
+    /// Returns how long the next window should be.
+    #[must_use]
+    pub fn window(&self) -> Duration {
+        let two_calls = Duration::from_secs_f64(2.0 * self.baseline.unwrap_or_default());
+        two_calls.clamp(self.options.window, LONGEST_WINDOW)
+    }
+
+    /// Returns the options.
+    #[must_use]
+    pub const fn options(&self) -> &LimitOptions {
+        &self.options
+    }
+
+    /// Changes the bounds. What was learned stays, also where the new bounds are in its way: when they go again, it
+    /// holds again.
+    ///
+    /// # Errors
+    /// `Config`, unless 1 ≤ min ≤ max.
+    pub fn set_bounds(&mut self, min: u32, max: u32) -> Result<()> {
+        let initial = self.options.initial.clamp(min, max.max(min));
+        let options = LimitOptions { initial, min, max, ..self.options };
+        options.check()?;
+        self.options = options;
+        self.drain = None;
+        Ok(())
+    }
+
+    /// Takes in what happened. A window with fewer than `min_samples` calls changes nothing that was learned.
+    pub fn update(&mut self, window: &Window) {
+        let answered = window.answered();
+        if answered + window.failures < self.options.min_samples {
+            self.drain = None;
+            return;
+        }
+        // A latency of a few calls among many failures says nothing.
+        let enough = 2 * answered >= self.options.min_samples;
+        let latency = window.latency().filter(|_| enough).map(|latency| latency.as_secs_f64());
+        if let Some(drain) = self.drain {
+            return self.go_on_with_drain(drain, window, latency);
+        }
+        let ratio = latency.map_or(1.0, |latency| latency / self.usual(latency));
+        let gradient = (self.options.tolerance / ratio).clamp(STEEPEST, 1.0);
+        if let Some(latency) = latency {
+            self.follow(latency, gradient, window);
+        }
+        self.adjust(gradient, window);
+        self.watch(gradient, window, latency);
+    }
+
+    /// The baseline that a latency is compared with: of the first, itself.
+    fn usual(&self, latency: f64) -> f64 {
+        let floor = self.options.baseline_floor.as_secs_f64();
+        let ceiling = self.options.baseline_ceiling.map_or(f64::INFINITY, |ceiling| ceiling.as_secs_f64());
+        self.baseline.unwrap_or(latency).max(floor).min(ceiling)
+    }
+
+    fn is_full(&self, window: &Window) -> bool {
+        window.denied || f64::from(window.most_in_flight) >= FULL * self.limit
+    }
+
+    /// Has the baseline follow the latency, as far as the latency is that of calls that do not wait.
+    fn follow(&mut self, latency: f64, gradient: f64, window: &Window) {
+        let Some(baseline) = self.baseline else {
+            return self.learn(latency);
+        };
+        if latency < baseline {
+            let follow = if latency * FAR < baseline { FOLLOW_FAR } else { FOLLOW };
+            self.baseline = Some(baseline + follow * (latency - baseline));
+        } else if gradient >= 1.0 && !self.is_full(window) {
+            let higher = baseline + FOLLOW * (latency - baseline);
+            self.baseline = Some(higher.min(CREEP * self.anchor).max(baseline));
+        }
+        self.anchor = self.anchor.min(self.baseline.unwrap_or(latency));
+    }
+
+    fn learn(&mut self, latency: f64) {
+        self.baseline = Some(latency);
+        self.anchor = latency;
+    }
+
+    fn adjust(&mut self, gradient: f64, window: &Window) {
+        let failing = window.failing();
+        let in_use = window.denied || f64::from(window.most_in_flight) >= 0.5 * self.limit;
+        let kept = self.limit * gradient * (1.0 - failing.min(STEEPEST));
+        if self.starting {
+            if gradient >= 1.0 && failing < FEW_FAILURES {
+                if in_use {
+                    self.limit = self.clamped(2.0 * self.limit);
+                }
+                return;
+            }
+            // It went beyond what is served at once, and by how much is known: there at once, not bit by bit.
+            self.starting = false;
+            self.limit = self.clamped(kept);
+            return;
+        }
+        // The root lets a few calls wait, so that none who serve them ever do, and is what the limit grows by.
+        let target = kept + self.limit.sqrt() * (1.0 - failing);
+        let target = if in_use { target } else { target.min(self.limit) };
+        self.limit = self.clamped(self.limit + SMOOTHING * (target - self.limit));
+        if failing >= FEW_FAILURES && self.limit <= f64::from(self.options.min) {
+            // What comes back after an outage is found as at the start.
+            self.starting = true;
+        }
+    }
+
+    /// Keeps a new limit within the bounds, but does not move it there if the bounds were changed: see `set_bounds`.
+    fn clamped(&self, limit: f64) -> f64 {
+        let (min, max) = (f64::from(self.options.min), f64::from(self.options.max));
+        limit.clamp(min.min(self.limit), max.max(self.limit))
+    }
+
+    /// Counts slow windows, and begins a drain when they do not end.
+    fn watch(&mut self, gradient: f64, window: &Window, latency: Option<f64>) {
+        let Some(latency) = latency else { return };
+        if gradient >= 1.0 {
+            if self.slow == 0 {
+                self.drain_after = DRAIN_AFTER;
+            }
+            // Twice as fast down as up: where slow windows and others take turns there is nothing to look into.
+            self.slow = self.slow.saturating_sub(2);
+            return;
+        }
+        self.slow_latency = match self.slow {
+            0 => latency,
+            _ => self.slow_latency + RECENT * (latency - self.slow_latency),
+        };
+        // So slow that the limit falls as steeply as it can: it is found out sooner whether that is right.
+        self.slow += if gradient <= STEEPEST { 2 } else { 1 };
+        if self.limit < MUCH_LOWER * self.blamed_at {
+            // What was shown at another limit does not hold here.
+            (self.blamed_at, self.drain_after) = (0.0, DRAIN_AFTER);
+        }
+        if self.slow < self.drain_after {
+            return;
+        }
+        self.slow = 0;
+        let in_flight = f64::from(window.most_in_flight).min(self.limit);
+        let lower = ((in_flight / 2.0) as u32).max(self.options.min);
+        if f64::from(lower) <= CLEARLY_FEWER * in_flight {
+            self.drain = Some(Drain {
+                limit: lower,
+                in_flight_before: in_flight,
+                latency_before: self.slow_latency,
+                windows: 0,
+                samples: 0,
+                latency: 0.0,
+                most_in_flight: 0,
+            });
+        } else {
+            // So few calls do not wait for each other: this is what they take.
+            self.learn(latency);
+        }
+    }
+
+    fn go_on_with_drain(&mut self, mut drain: Drain, window: &Window, latency: Option<f64>) {
+        drain.windows += 1;
+        if drain.windows > 1
+            && let Some(latency) = latency
+        {
+            let sum = drain.latency * drain.samples as f64;
+            let answered = window.answered();
+            drain.samples += answered;
+            drain.latency = (sum + latency * answered as f64) / drain.samples as f64;
+            drain.most_in_flight = drain.most_in_flight.max(window.most_in_flight);
+        }
+        if drain.samples < DRAIN_SAMPLES * self.options.min_samples && drain.windows < DRAIN_WINDOWS {
+            self.drain = Some(drain);
+            return;
+        }
+        self.drain = None;
+        let fewer = f64::from(drain.most_in_flight) / drain.in_flight_before;
+        if drain.samples < self.options.min_samples || fewer > CLEARLY_FEWER {
+            return;
+        }
+        if drain.latency < drain.latency_before * (1.0 - BLAME * (1.0 - fewer)) {
+            // They were waiting for each other. With fewer of them the latency is nearer to the truth.
+            self.drain_after = (2 * self.drain_after).min(DRAIN_AFTER_MOST);
+            self.blamed_at = self.limit;
+            if self.baseline.is_some_and(|baseline| drain.latency < baseline) {
+                self.learn(drain.latency);
+            }
+        } else {
+            self.drain_after = DRAIN_AFTER;
+            self.learn(drain.latency);
+        }
+    }
+}
