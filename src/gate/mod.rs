@@ -8,6 +8,8 @@ mod client;
 mod config;
 mod counters;
 mod decide;
+#[cfg(feature = "async-tokio")]
+mod entry;
 #[cfg(feature = "tower")]
 mod layer;
 pub mod limiter;
@@ -44,6 +46,7 @@ pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 pub use self::{
     client::{GateMode, GateState, WaitState},
     config::{WaitStateBuilder, WaitStateConfig},
+    entry::Entry,
     timer::Timer,
 };
 pub use self::{

@@ -188,14 +188,33 @@ impl Found<'_> {
     /// Decides about a call and counts it.
     #[inline]
     pub(super) fn gate(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
+        let result = self.decide(weight, now);
+        self.counters().call(result.allowed);
+        result
+    }
+
+    /// Decides about a call, asks `admit` about what would pass, and counts what comes of it.
+    #[inline]
+    pub(super) fn enter<T>(
+        self,
+        weight: Option<f64>,
+        now: impl FnOnce() -> Tick,
+        admit: impl FnOnce() -> Result<T, GateResult>,
+    ) -> Result<T, GateResult> {
+        let result = self.decide(weight, now);
+        let admitted = if result.allowed { admit() } else { Err(result) };
+        self.counters().call(admitted.is_ok());
+        admitted
+    }
+
+    #[inline]
+    fn decide(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
         let policy = &self.rules.policy;
         let result = match &self.rules.safe_mode {
             None => decide(policy.kill_signal, policy.global_max_weight, self.rule.limit, weight),
             Some(safe_mode) => safe_mode.decide(policy, self.rule.limit, weight, now),
         };
-        let result = if result.allowed && self.rule.throttle > 0 { self.throttle(result) } else { result };
-        self.counters().call(result.allowed);
-        result
+        if result.allowed && self.rule.throttle > 0 { self.throttle(result) } else { result }
     }
 
     /// Refuses exactly so many of any hundred calls in a row, evenly spread.
