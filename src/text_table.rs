@@ -1,5 +1,7 @@
 //! Look-ups by short text: the hash and comparison that evaluation and gates share, and a table of them.
 
+use std::sync::Arc;
+
 /// Hashes an attribute or flag key.
 ///
 /// Only ever compared with hashes made by the same process, so the function may change between versions; buckets
@@ -68,7 +70,7 @@ fn fold(a: u64, b: u64) -> u64 {
 
 /// Values by text, looked up by one hash and, as a rule, one comparison.
 ///
-/// For tables that are built once and read often; nothing is ever moved by a look-up.
+/// For tables that are built once and read often; nothing is ever moved by a look-up, and copies share the texts.
 #[derive(Clone, Debug)]
 pub(crate) struct TextTable<V> {
     entries: Vec<Entry<V>>,
@@ -79,7 +81,7 @@ pub(crate) struct TextTable<V> {
 #[derive(Clone, Debug)]
 struct Entry<V> {
     hash: u64,
-    key: Box<str>,
+    key: Arc<str>,
     value: V,
 }
 
@@ -92,15 +94,20 @@ impl<V> Default for TextTable<V> {
 impl<V> TextTable<V> {
     #[inline]
     pub(crate) fn get(&self, key: &str) -> Option<&V> {
+        self.find(hash_key(key), key).map(|(_, entry)| &entry.value)
+    }
+
+    /// Finds the entry of a key, and where it stands.
+    #[inline]
+    fn find(&self, hash: u64, key: &str) -> Option<(usize, &Entry<V>)> {
         let mask = self.slots.len().checked_sub(1)?;
-        let hash = hash_key(key);
         let mut at = hash as usize & mask;
         loop {
             // A slot is always in reach and one is always empty, so this ends; the checks keep it from panicking.
-            let place = *self.slots.get(at)?;
-            let entry = self.entries.get((place as usize).wrapping_sub(1))?;
+            let place = (*self.slots.get(at)? as usize).wrapping_sub(1);
+            let entry = self.entries.get(place)?;
             if entry.hash == hash && same_text(&entry.key, key) {
-                return Some(&entry.value);
+                return Some((place, entry));
             }
             at = (at + 1) & mask;
         }
@@ -109,7 +116,8 @@ impl<V> TextTable<V> {
     /// Sets the value of a key and returns the one before.
     pub(crate) fn insert(&mut self, key: &str, value: V) -> Option<V> {
         let hash = hash_key(key);
-        if let Some(held) = self.entries.iter_mut().find(|e| e.hash == hash && *e.key == *key) {
+        let held = self.find(hash, key).map(|(place, _)| place);
+        if let Some(held) = held.and_then(|place| self.entries.get_mut(place)) {
             return Some(std::mem::replace(&mut held.value, value));
         }
         self.entries.push(Entry { hash, key: key.into(), value });
@@ -123,7 +131,7 @@ impl<V> TextTable<V> {
     }
 
     pub(crate) fn remove(&mut self, key: &str) -> Option<V> {
-        let at = self.entries.iter().position(|e| *e.key == *key)?;
+        let (at, _) = self.find(hash_key(key), key)?;
         let entry = self.entries.swap_remove(at);
         self.place_all();
         Some(entry.value)
@@ -136,6 +144,16 @@ impl<V> TextTable<V> {
     /// Returns keys and values in the order they came.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &V)> {
         self.entries.iter().map(|e| (&*e.key, &e.value))
+    }
+
+    /// Makes a table of the same texts with other values; `None` leaves a text out.
+    pub(crate) fn map<W>(&self, mut value: impl FnMut(&Arc<str>, &V) -> Option<W>) -> TextTable<W> {
+        let entries = self.entries.iter().filter_map(|e| {
+            Some(Entry { hash: e.hash, key: Arc::clone(&e.key), value: value(&e.key, &e.value)? })
+        });
+        let mut table = TextTable { entries: entries.collect(), slots: Box::new([]) };
+        table.place_all();
+        table
     }
 
     fn place_all(&mut self) {

@@ -34,6 +34,16 @@ segment = "first"
 variant = "on"
 "#;
 
+/// The flag without a rule.
+const BANNER_ALONE: &str = r#"
+[flag]
+type = "boolean"
+[flag.variants]
+off = false
+[flag.environments._]
+variant = "off"
+"#;
+
 fn segment(bucket: &str, predicate: &str) -> String {
     let predicate = if predicate.is_empty() { String::new() } else { format!("predicate = {predicate}\n") };
     format!("[segment]\n{predicate}[segment.bucket]\nentity_id_attribute = \"user.id\"\n{bucket}\n")
@@ -223,6 +233,38 @@ variant = "stable"
             "- attribute `user.plan`",
         ]
     );
+}
+
+#[test]
+fn reflex_rules_differ_by_name_and_move_nobody() {
+    let rule = |name: &str, threshold: u32, action: &str| {
+        format!(
+            "[[rule]]\nname = \"{name}\"\ntag = \"free\"\nmetric = \"p95_latency\"\noperator = \">\"\n\
+             threshold = {threshold}\naction = {action}\n"
+        )
+    };
+    let with = |rules: &str| toml::manifest(&[("flags/banner.toml", BANNER_ALONE), ("gate.toml", rules)]);
+    let old =
+        with(&format!("{}{}", rule("shed", 500, "\"block\""), rule("gone", 900, "{ limit_weight = 5 }")));
+    let new =
+        with(&format!("{}{}", rule("shed", 400, "\"block\""), rule("new", 90, "{ throttle_percent = 50 }")));
+
+    let diff = Diff::between(&old, &new);
+
+    let words = |threshold: u32, action: &str| {
+        format!(
+            "p95_latency of `free` > {threshold} over 60 s: {action}, until not above {threshold} for 30 s"
+        )
+    };
+    assert_eq!(
+        diff.changes().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            format!("- reflex rule `gone`: {}", words(900, "limit_weight = 5")),
+            format!("+ reflex rule `new`: {}", words(90, "throttle_percent = 50")),
+            format!("~ reflex rule `shed`: {} → {}", words(500, "block"), words(400, "block")),
+        ]
+    );
+    assert!(diff.moves().is_empty());
 }
 
 #[test]

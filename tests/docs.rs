@@ -254,7 +254,9 @@ fn the_files_in_the_manifest_reference_lint_without_errors() {
     let files = [
         ("flags/ranking.toml", snippets[0].clone()),
         ("segments/ranking-first-tenth.toml", snippets[1].clone()),
+        ("gate.toml", snippets[2].clone()),
     ];
+    assert_eq!(snippets.len(), files.len(), "every file that is shown is looked at");
 
     let report = lint_tree(&files.into_iter().collect(), &LintOptions::new().with_slug("docs")).report;
 

@@ -9,7 +9,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use self::admin::{AdminCommand, AtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand};
+pub(crate) use self::admin::{
+    AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand,
+};
 pub(crate) use self::gate::{GateCommand, GateKillArgs, GateSetArgs, GateStatusArgs, Setting, Switch};
 pub(crate) use self::remote::{
     PullArgs, PushArgs, RemoteArgs, RollbackArgs, ServerArgs, VersionDiffArgs, VersionsArgs,
@@ -90,7 +92,7 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Look at and steer the gate of a fleet: limits, the kill switch, what instances report
     #[command(subcommand)]
     Gate(GateCommand),
-    /// Work on a server's store directly: the first token, tenants, namespaces, tokens, backups
+    /// Work on a server's store directly: the first token, tenants, namespaces, tokens, gate keys, backups
     #[command(subcommand)]
     Admin(AdminCommand),
     /// Run the server: manifests, events, evaluation and the console over HTTP

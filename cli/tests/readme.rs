@@ -16,10 +16,11 @@ use std::{
 /// What the snippets may run besides `leverframe`.
 const HELPERS: [&str; 6] = ["cp", "echo", "export", "kill", "sed", "wait"];
 /// What is not for this test: other tests and `.ci/run` run these.
-const ELSEWHERE: [&str; 7] = [
+const ELSEWHERE: [&str; 8] = [
     ".ci/install",
     ".ci/run",
     "benches/callgrind",
+    "benches/gate",
     "benches/run",
     "benches/server/run",
     "benches/sources",

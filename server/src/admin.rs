@@ -8,6 +8,7 @@ use leverframe::{Error, ErrorKind, Result, Secret, traits::Clock};
 
 use crate::{
     checked::{self, Bad},
+    gate::{IssuedGateKey, NewGateKey, issue_gate_key, model::GateKey},
     mint::mint,
     model::{AuditEvent, NamespaceRecord, Page, PageRequest, Tenant, TokenRecord, TokenType},
     request::Ids,
@@ -160,6 +161,43 @@ impl Admin {
         page: &PageRequest,
     ) -> Result<Page<NamespaceRecord>> {
         self.store.namespaces(tenant, page).await
+    }
+
+    /// Issues a key of the gate.
+    ///
+    /// # Errors
+    /// `Invalid` for an org or a site that cannot be one, and what the store fails with.
+    pub async fn issue_gate_key(&self, new: &NewGateKey) -> Result<IssuedGateKey> {
+        let issued = issue_gate_key(&*self.store, new, self.clock.wall()).await?;
+        let site = new.site.as_deref().unwrap_or_default();
+        self.record("gate_key.create", Some(&new.org), &issued.key.publish_key, site).await?;
+        Ok(issued)
+    }
+
+    /// Lists an org's keys of the gate, those that are revoked as well.
+    ///
+    /// # Errors
+    /// What the store fails with.
+    pub async fn gate_keys(&self, org: &str, page: &PageRequest) -> Result<Page<GateKey>> {
+        self.store.gate_keys(org, page).await
+    }
+
+    /// Revokes a key of the gate; false if it was revoked before. Servers that run on the store learn of it by
+    /// themselves.
+    ///
+    /// # Errors
+    /// `NotFound` if the org has no such key.
+    pub async fn revoke_gate_key(&self, org: &str, publish_key: &str) -> Result<bool> {
+        let held = self.store.gate_key(publish_key).await?;
+        if held.is_none_or(|(key, _)| key.org != org) {
+            return Err(Error::new(ErrorKind::NotFound, "revoke a gate key")
+                .with("org", org)
+                .hint("`leverframe admin gate-key list` shows the publish keys; the secret is not one"));
+        }
+        let revoked = self.store.revoke_gate_key(org, publish_key, self.clock.wall()).await?;
+        let detail = if revoked { "" } else { "revoked before" };
+        self.record("gate_key.revoke", Some(org), publish_key, detail).await?;
+        Ok(revoked)
     }
 
     async fn record(&self, action: &str, tenant: Option<&str>, target: &str, detail: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     document::Tree,
-    manifest::{Fingerprint, Layout, Manifest, closure},
+    manifest::{Fingerprint, GATE_FILE, Layout, Manifest, NAMESPACE_FILE, closure},
 };
 
 /// An inline delivery is at most this many bytes of JSON; what is larger is delivered as a snapshot.
@@ -238,13 +238,17 @@ impl FlagFilter {
     }
 
     /// Returns the files of `tree`, a tree that was linted into `manifest`, that evaluate these flags, with the
-    /// digest over them. Both sides of the event stream reckon by this one function.
+    /// digest over them. Reflex rules evaluate no flag and are in none. Both sides of the event stream reckon by this one function.
     #[must_use]
     pub fn closure(&self, tree: &Tree, manifest: &Manifest) -> (Tree, Fingerprint) {
         let files = match self {
-            Self::All => Layout::of(tree).packaged(),
+            Self::All => {
+                let mut files = Layout::of(tree).packaged();
+                files.remove(GATE_FILE);
+                files
+            }
             Self::Only(flags) => {
-                let has_namespace_file = tree.file("namespace.toml").is_some();
+                let has_namespace_file = tree.file(NAMESPACE_FILE).is_some();
                 let paths = closure(manifest, flags.iter().map(String::as_str), has_namespace_file);
                 paths
                     .into_iter()
@@ -306,6 +310,7 @@ mod tests {
         let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"shop\"\n";
         let tree: Tree = [
             ("namespace.toml", namespace),
+            ("gate.toml", ""),
             ("flags/a.toml", flag),
             ("flags/b.toml", flag),
             (".exdignore", "flags/b.toml\n"),

@@ -3,18 +3,19 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     thread,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    GateResult, Policy, SafeModeStrategy, WaitStateBuilder, WaitStateConfig,
+    GateMode, GateResult, GateState, Policy, WaitStateBuilder, WaitStateConfig,
     entry::Entry,
     limiter::AdaptiveLimiter,
     product::{GateProduct, Given},
@@ -25,13 +26,16 @@ use super::{
     wire::is_valid_metric_name,
 };
 use crate::{
-    Error, Result,
+    Error, ErrorKind, Result,
     live::{Feed, Ladder, Origin, Schedule, Stop, block_on},
     traits::{Clock, Source, Tick},
 };
 
 /// How long a policy holds when none says so.
 const LEASE: Duration = Duration::from_secs(300);
+
+/// The pause before the client's thread is started again, should it panic.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// Gates calls under a policy that a control plane gives to a whole fleet.
 ///
@@ -41,6 +45,10 @@ const LEASE: Duration = Duration::from_secs(300);
 ///
 /// What is counted is not lost by failures: a report that was not acknowledged is sent again, under the id that it
 /// had. The last clone to go, or [`close`](Self::close), sends what is left.
+///
+/// What was counted since the last report is in the memory of the process: it is lost where that is killed, and where
+/// `main` returns before the last report has arrived, which `close` waits for. A process that forks has no such
+/// thread in the child, and both have the counts that were not reported yet: start the client after the fork.
 ///
 /// # Examples
 /// ```
@@ -100,34 +108,6 @@ impl Drop for EndOnDrop {
     }
 }
 
-/// How a client stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct GateState {
-    /// What calls are decided by.
-    pub mode: GateMode,
-    /// Since when.
-    pub since: SystemTime,
-    /// When the control plane last gave or confirmed a policy.
-    pub last_success: Option<SystemTime>,
-    /// Why the policy could not be had the last time it was asked for; `None` if it could.
-    pub last_error: Option<String>,
-    /// Why the last report did not arrive; `None` if it did. What it said is kept and sent again.
-    pub last_report_error: Option<String>,
-}
-
-/// What calls are decided by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum GateMode {
-    /// Nothing: no control plane has given a policy yet, and everything may pass.
-    NeverSynced,
-    /// The policy.
-    InForce,
-    /// The safe mode: the policy was not confirmed for as long as it holds.
-    SafeMode(SafeModeStrategy),
-}
-
 impl WaitState {
     /// Starts a client; returns at once, before the control plane has answered.
     ///
@@ -157,6 +137,7 @@ impl WaitState {
             last_success: None,
             last_error: broken.as_ref().map(Error::chain),
             last_report_error: None,
+            clock_offset_ms: None,
         };
         let shared = Arc::new(Shared {
             instance_id: source.instance_id().to_owned(),
@@ -183,9 +164,8 @@ impl WaitState {
         let spawned = thread::Builder::new().name("leverframe-gate".to_owned()).spawn({
             let shared = Arc::clone(&shared);
             move || {
-                // Also when the thread panics, so that nobody waits for it for ever.
                 let _ended = EndOnDrop(shared.ended.clone());
-                block_on(shared.run(ladder));
+                shared.run_whatever_happens(&ladder);
             }
         });
         if let Err(error) = spawned {
@@ -281,16 +261,13 @@ impl WaitState {
         self.shared.state.borrow().clone()
     }
 
-    /// Waits until the control plane has given a policy; false if it has not within `timeout`.
+    /// Waits until there is a policy, from the control plane or kept from an earlier start; false if there is none
+    /// within `timeout`, or the client ends before.
     pub async fn ready(&self, timeout: Duration) -> bool {
         let mut state = self.shared.state.subscribe();
-        let mut synced = pin!(state.wait_for(|state| state.mode != GateMode::NeverSynced));
-        let mut late = self.shared.clock.sleep_until(self.shared.clock.now() + timeout);
-        poll_fn(|cx| match synced.as_mut().poll(cx) {
-            Poll::Ready(reached) => Poll::Ready(reached.is_ok()),
-            Poll::Pending => late.as_mut().poll(cx).map(|()| false),
-        })
-        .await
+        let synced = state.wait_for(|state| state.mode != GateMode::NeverSynced);
+        let late = self.shared.clock.sleep_until(self.shared.clock.now() + timeout);
+        until(until(self.shared.ended.stopped(), late), synced).await.is_some_and(|synced| synced.is_ok())
     }
 
     /// Returns the policy that calls are decided by.
@@ -312,7 +289,7 @@ impl WaitState {
         &self.shared.instance_id
     }
 
-    /// Returns the settings.
+    /// Returns the settings, without the secret key.
     #[must_use]
     pub fn config(&self) -> &WaitStateConfig {
         &self.shared.config
@@ -326,19 +303,25 @@ impl WaitState {
         self.shared.flush().await
     }
 
+    /// Ends the reports, the last of which is sent in the background. Calls are still gated, by the policy that was in
+    /// force last. [`close`](Self::close) does the same and waits.
+    pub fn shutdown(&self) {
+        self.shared.stop.stop();
+    }
+
     /// Reports what was counted and ends the reports. Calls are still gated, by the policy that was in force last.
+    ///
+    /// Without an async runtime, [`block_on`](crate::live::block_on) waits for it.
     ///
     /// # Errors
     /// When the last report does not arrive within its deadline.
     pub async fn close(&self) -> Result<()> {
-        self.shared.stop.stop();
+        self.shutdown();
         self.shared.ended.stopped().await;
-        match self.shared.source.report_error() {
-            None => Ok(()),
-            Some(error) => {
-                Err(Error::new(crate::ErrorKind::Unavailable, "send the last report").with("reason", error))
-            }
-        }
+        self.shared.delivered(
+            "send the last report",
+            "what it said is lost with the process; close earlier, or again later",
+        )
     }
 }
 
@@ -381,14 +364,38 @@ impl Shared {
         act(self.rules.load().find_or_other(tag))
     }
 
-    /// What the client's thread does from start to end.
-    async fn run(self: &Arc<Self>, ladder: Ladder) {
+    /// What the client's thread does from start to end, should a transport or a cache panic more than once.
+    fn run_whatever_happens(self: &Arc<Self>, ladder: &Ladder) {
+        // What is shared is whole at any point: counters, one swap, and locks that a panic gives back.
+        while catch_unwind(AssertUnwindSafe(|| block_on(self.run(ladder.clone())))).is_err() {
+            tracing::error!("the gate's thread panicked; it is started again");
+            let told = "the thread that reports panicked; its message went to standard error".to_owned();
+            self.state.send_modify(|state| state.last_error = Some(told));
+            if self.stop.is_stopped() {
+                return;
+            }
+            self.settle_mode();
+            let pause = self.clock.sleep_until(self.clock.now() + RESTART);
+            block_on(until(self.stop.stopped(), pause));
+        }
+    }
+
+    async fn run(&self, ladder: Ladder) {
+        until(self.stay_current(ladder), self.watch_lease()).await;
+        // What the last report cannot deliver is lost with the process.
+        self.source.finish().await;
+        if let Some(error) = self.source.report_error() {
+            tracing::warn!(error, "the last report did not arrive");
+        }
+    }
+
+    /// Reports and takes policies over until the client is told to stop.
+    async fn stay_current(&self, ladder: Ladder) {
+        self.writing().adopted = 0;
         let source = Arc::clone(&self.source) as Arc<dyn Source>;
         let opened = Feed::open_with(GateProduct, source, Arc::clone(&self.clock), ladder);
         // First contact may take its deadline; a client that is closed meanwhile does not wait for it.
-        let Some(feed) = until(self.stop.stopped(), opened).await else {
-            return self.report_what_is_left().await;
-        };
+        let Some(feed) = until(self.stop.stopped(), opened).await else { return };
         let feed = match feed {
             Ok(feed) => feed,
             Err(error) => {
@@ -399,23 +406,19 @@ impl Shared {
         };
         *self.feed.lock().unwrap_or_else(PoisonError::into_inner) = Some(feed.clone());
         self.adopt(&feed);
-        let usual = Duration::from_secs(self.config.pulse_interval_secs.max(1));
-        let polling = feed.run(Schedule::every(usual).jittered(), &self.stop, |feed| async move {
+        let poll = |feed: Feed<GateProduct>| async move {
             let outcome = feed.poll().await;
             self.adopt(&feed);
             outcome
-        });
-        until(polling, self.watch_lease()).await;
-        self.report_what_is_left().await;
-    }
-
-    /// The last report; what it cannot deliver is lost with the process.
-    async fn report_what_is_left(&self) {
-        if let Err(error) = self.source.load(None).await {
-            tracing::warn!(error = %error.chain(), "the last report did not arrive");
+        };
+        // What was kept is served at once, without having asked.
+        let status = feed.status();
+        if status.origin == Origin::Kept && status.consecutive_failures == 0 {
+            // The feed has noted and told how it went.
+            let _ = until(self.stop.stopped(), poll(feed.clone())).await;
         }
-        // Closing only sets a mark.
-        let _ = self.source.close().await;
+        let usual = Duration::from_secs(self.config.pulse_interval_secs.max(1));
+        feed.run(Schedule::every(usual).jittered(), &self.stop, poll).await;
     }
 
     async fn flush(&self) -> Result<()> {
@@ -430,21 +433,30 @@ impl Shared {
                 self.source.load(None).await?;
             }
         }
+        self.delivered(
+            "report to the control plane",
+            "nothing is lost: it is sent again with the next report",
+        )
+    }
+
+    fn delivered(&self, operation: &'static str, hint: &'static str) -> Result<()> {
         match self.source.report_error() {
             None => Ok(()),
-            Some(error) => Err(Error::new(crate::ErrorKind::Unavailable, "report to the control plane")
-                .with("reason", error)
-                .hint("nothing is lost: it is sent again with the next report")),
+            Some(error) => {
+                Err(Error::new(ErrorKind::Unavailable, operation).with("reason", error).hint(hint))
+            }
         }
     }
 
     /// Takes over what the feed has: the policy, and how long it holds from here.
     fn adopt(&self, feed: &Feed<GateProduct>) {
+        // All of it under the lock and in this order: of two who are here at once, the later one has the later news,
+        // and a lease never gains the time that passes in between.
+        let mut lease = self.writing();
+        let now = self.clock.now();
         let status = feed.status();
         let loaded = feed.load_full();
         let given: &Given = &loaded.snapshot;
-        let now = self.clock.now();
-        let mut lease = self.writing();
         if status.origin != Origin::Baseline {
             if let Some(seconds) = given.policy.lease_duration_seconds {
                 lease.duration = Duration::from_secs(seconds);
@@ -458,12 +470,16 @@ impl Shared {
                 self.rules.store(Arc::new(self.rules.load().with_policy(Arc::clone(&given.policy))));
             }
         }
+        if let Some(fewer) = self.rules.load().without_idle_tags() {
+            self.rules.store(Arc::new(fewer));
+        }
         drop(lease);
         self.lease_moved.notify_one();
         self.state.send_modify(|state| {
             state.last_success = status.last_success.or(state.last_success);
             state.last_error = status.last_error;
             state.last_report_error = self.source.report_error();
+            state.clock_offset_ms = self.source.clock_offset_ms();
         });
         self.settle_mode();
     }

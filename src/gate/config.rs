@@ -3,18 +3,21 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
 use super::{
     Policy, SafeModeStrategy, WaitState,
     outbox::unique_id,
     product::NONE_YET,
     rules::Rules,
-    source::{GateSource, Identity},
+    source::{GateSource, Identity, may_carry_secrets},
 };
 use crate::{
     Error, ErrorKind, HttpBackend, Result, Secret,
-    backends::clock_system::SystemClock,
+    backends::{clock_system::SystemClock, layers::Timeout},
     document::{Content, Document, Revision},
+    encoding::hex,
     live::{Keep, Ladder, StalePolicy},
     traits::{CacheStore, Clock, Transport},
     wiring::Wiring,
@@ -22,6 +25,12 @@ use crate::{
 
 /// A report takes at most this long.
 const DEADLINE: Duration = Duration::from_secs(10);
+
+/// How far the age of a kept policy may be off: a lease is seldom shorter than a minute.
+const CONFIRM_EVERY: Duration = Duration::from_secs(15);
+
+/// A site's name is at most this long.
+const LONGEST_SITE: usize = 64;
 
 /// The settings of a client.
 ///
@@ -146,7 +155,7 @@ impl WaitStateBuilder {
         self
     }
 
-    /// Sends by this transport, as it is. Reports are not idempotent for every control plane: it must not retry.
+    /// Sends by this transport. Reports are not idempotent for every control plane: it must not retry them.
     pub fn transport(mut self, transport: Arc<dyn Transport>) -> Self {
         self.transport = Some(transport);
         self
@@ -179,8 +188,8 @@ impl WaitStateBuilder {
     /// Starts the client.
     ///
     /// # Errors
-    /// `Config` for a missing key, a base URL that is none, or an interval of 0; what the transport's settings are
-    /// refused with.
+    /// `Config` for a missing key or one that no header holds, a base URL that is none, a site that is none, or an
+    /// interval of 0; what the transport's settings are refused with.
     pub fn build(self) -> Result<WaitState> {
         check(&self.config)?;
         let clock = self.time();
@@ -210,19 +219,33 @@ impl WaitStateBuilder {
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
             None => {
-                let backend = self.http_backend.unwrap_or_else(HttpBackend::from_env_or_default);
-                Wiring::of_process(Arc::clone(clock))?.make::<dyn Transport>(backend.name())?
+                let wiring = Wiring::of_process(Arc::clone(clock))?;
+                match self.http_backend {
+                    Some(backend) => wiring.with_backend(backend)?.transport()?,
+                    None => wiring.transport()?,
+                }
             }
         };
+        // Whatever the transport does, a report ends at its deadline.
+        let transport: Arc<dyn Transport> = Arc::new(Timeout::new(transport, Arc::clone(clock)));
         let allow_all = serde_json::json!({ "globalMaxWeight": null }).to_string();
         let baseline = Document::new(Revision::new(NONE_YET), Content::Bytes(allow_all.into()));
         let mut ladder =
             Ladder::new().with_baseline(baseline).with_stale_policy(StalePolicy::Serve, Duration::MAX);
         if let Some(cache) = &self.cache {
-            let name = format!("gate.{}", crate::encoding::hex(self.config.publish_key.as_bytes()));
-            ladder = ladder.with_keep(Keep::in_store(Arc::clone(cache), &name)?);
+            let keep = Keep::in_store(Arc::clone(cache), &self.place_of_keep())?;
+            // Served before anybody is asked, so that an answer that takes its time does not leave the gate open.
+            let keep = keep.generations(1).fresh_for(Duration::MAX).confirm_every(CONFIRM_EVERY);
+            ladder = ladder.with_keep(keep);
         }
         Ok((transport, ladder))
+    }
+
+    /// Another control plane, key or site has another policy.
+    fn place_of_keep(&self) -> String {
+        let WaitStateConfig { base_url, publish_key, site_id, .. } = &self.config;
+        let place = format!("{base_url}\n{publish_key}\n{}", site_id.as_deref().unwrap_or_default());
+        format!("gate.{}", &hex(&Sha256::digest(place))[..32])
     }
 
     fn assemble(
@@ -231,11 +254,13 @@ impl WaitStateBuilder {
         clock: Arc<dyn Clock>,
         broken: Option<Error>,
     ) -> WaitState {
-        let config = self.config;
+        let mut config = self.config;
+        let secret_key = Secret::new(&config.secret_key);
+        config.secret_key.zeroize();
         let identity = Identity {
             base_url: config.base_url.clone(),
             publish_key: config.publish_key.clone(),
-            secret_key: Secret::new(&config.secret_key),
+            secret_key,
             site_id: config.site_id.clone(),
             instance_id: uuid(),
             sync_interval: Duration::from_secs(config.sync_interval_secs.max(1)),
@@ -251,7 +276,8 @@ fn check(config: &WaitStateConfig) -> Result<()> {
     let refuse = |setting: &'static str, hint: &'static str| {
         Err(Error::new(ErrorKind::Config, "start the gate").with("setting", setting).hint(hint))
     };
-    if config.publish_key.is_empty() {
+    let is_written_plainly = |key: &str| key.bytes().all(|b| b.is_ascii_graphic());
+    if config.publish_key.is_empty() || !is_written_plainly(&config.publish_key) {
         return refuse("publish_key", "set it to the key that the control plane gave");
     }
     if config.secret_key.is_empty() {
@@ -266,6 +292,18 @@ fn check(config: &WaitStateConfig) -> Result<()> {
     let uri: Option<http::Uri> = config.base_url.parse().ok();
     if !uri.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none()) {
         return refuse("base_url", "write it as `https://host` or `https://host:port`");
+    }
+    let is_site = |site: &str| {
+        (1..=LONGEST_SITE).contains(&site.len())
+            && site.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+    };
+    if config.site_id.as_deref().is_some_and(|site| !is_site(site)) {
+        return refuse("site_id", "name it with letters, digits, `.`, `_` and `-`, at most 64 of them");
+    }
+    if !may_carry_secrets(&config.base_url) {
+        tracing::warn!(
+            "the base URL is not of `https`: whoever is on the way can read reports and change policies"
+        );
     }
     Ok(())
 }

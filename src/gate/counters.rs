@@ -84,7 +84,8 @@ impl Aggregate {
     pub(super) fn merge(&mut self, other: &Self) {
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.sum += other.sum;
+        // Bounded, because JSON has no endless number.
+        self.sum = (self.sum + other.sum).clamp(f64::MIN, f64::MAX);
         self.count += other.count;
     }
 }
@@ -100,6 +101,14 @@ impl Totals {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        self.merge_counts(other);
+        for (name, aggregate) in &other.custom {
+            add(&mut self.custom, name, aggregate);
+        }
+    }
+
+    /// Adds everything but the custom metrics.
+    pub(super) fn merge_counts(&mut self, other: &Self) {
         self.allowed += other.allowed;
         self.denied += other.denied;
         self.errors += other.errors;
@@ -107,13 +116,16 @@ impl Totals {
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             *mine += theirs;
         }
-        for (name, aggregate) in &other.custom {
-            match self.custom.get_mut(name) {
-                Some(held) => held.merge(aggregate),
-                None => {
-                    self.custom.insert(name.clone(), *aggregate);
-                }
-            }
+    }
+}
+
+/// Adds to a metric, or where there are too many of them to the one that takes the rest.
+fn add(custom: &mut BTreeMap<Box<str>, Aggregate>, name: &str, aggregate: &Aggregate) {
+    let name = if custom.len() < MOST_METRICS || custom.contains_key(name) { name } else { OTHER };
+    match custom.get_mut(name) {
+        Some(held) => held.merge(aggregate),
+        None => {
+            custom.insert(name.into(), *aggregate);
         }
     }
 }
@@ -158,13 +170,7 @@ impl Counters {
     pub(super) fn custom(&self, name: &str, value: f64) {
         // Poison means that an allocation failed half-way; the map itself is whole.
         let mut custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = if custom.len() < MOST_METRICS || custom.contains_key(name) { name } else { OTHER };
-        match custom.get_mut(name) {
-            Some(held) => held.merge(&Aggregate::of(value)),
-            None => {
-                custom.insert(name.into(), Aggregate::of(value));
-            }
-        }
+        add(&mut custom, name, &Aggregate::of(value));
     }
 
     /// Takes out what was counted since the last harvest.

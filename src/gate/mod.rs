@@ -26,6 +26,8 @@ pub mod signing;
 #[cfg(feature = "async-tokio")]
 mod source;
 #[cfg(feature = "async-tokio")]
+mod state;
+#[cfg(feature = "async-tokio")]
 mod timer;
 mod wire;
 
@@ -44,9 +46,10 @@ pub mod types {
 pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 #[cfg(feature = "async-tokio")]
 pub use self::{
-    client::{GateMode, GateState, WaitState},
+    client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
     entry::Entry,
+    state::{GateMode, GateState},
     timer::Timer,
 };
 pub use self::{

@@ -22,6 +22,29 @@ pub(super) struct Given {
     pub(super) by_control_plane: bool,
 }
 
+/// Reads a policy as the control plane gives it.
+///
+/// # Errors
+/// `Invalid` where it is none.
+pub(super) fn read_policy(json: &[u8]) -> Result<Policy> {
+    let refused = |reason: String| {
+        Error::new(ErrorKind::Invalid, "read the policy")
+            .with("reason", reason)
+            .hint("the policy before stays in force; have the control plane looked at")
+    };
+    // A list of numbers would be taken for one as well.
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        return Err(refused("it is no JSON object".to_owned()));
+    }
+    serde_json::from_slice(json).map_err(|error| {
+        // What it says may quote the answer, which may be long.
+        refused(error.to_string().chars().take(LONGEST_REASON).collect())
+    })
+}
+
+/// So many characters of what is wrong with a policy are told.
+const LONGEST_REASON: usize = 200;
+
 /// How documents become policies.
 #[derive(Debug)]
 pub(super) struct GateProduct;
@@ -38,11 +61,7 @@ impl Product for GateProduct {
                 Error::new(ErrorKind::Invalid, "read the policy").with("reason", "it is made of files")
             );
         };
-        let policy = serde_json::from_slice(json).map_err(|error| {
-            Error::new(ErrorKind::Invalid, "read the policy")
-                .with("reason", error)
-                .hint("the policy before stays in force; have the control plane looked at")
-        })?;
+        let policy = read_policy(json)?;
         Ok(Given { policy: Arc::new(policy), by_control_plane })
     }
 

@@ -1,8 +1,8 @@
 //! A policy made ready for calls: every tag with its limit and its counters behind one look-up.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
 use super::{
@@ -10,20 +10,31 @@ use super::{
     counters::{Counters, OTHER, Totals},
     decide::{DEFAULT_TAG, decide},
     policy::MOST_TAGS,
+    reflex::ALL_TAGS,
     safe_mode::SafeMode,
 };
 use crate::{text_table::TextTable, traits::Tick};
 
+/// A tag that is longer than this is counted with the others that have no place.
+const LONGEST_TAG: usize = 256;
+
+/// Where no place is left, a tag that had nothing to report this many times in a row gives its place up.
+const IDLE_HARVESTS: u32 = 6;
+
 /// What calls are decided by; swapped whole whenever something of it changes.
 #[derive(Debug)]
 pub(super) struct Rules {
-    policy: Arc<Policy>,
+    /// What of the policy concerns every call, beside what the call looks at anyway.
+    kill: bool,
+    global: f64,
     /// In force while the lease is over.
     safe_mode: Option<Arc<SafeMode>>,
     tags: TextTable<TagRule>,
     untagged: TagRule,
-    /// For the tags that no place was left for. None of them has a limit: tags of the policy always have a place.
+    /// For the tags that no place was left for. Tags of the policy always have a place.
     other: TagRule,
+    policy: Arc<Policy>,
+    retired: Retired,
 }
 
 #[derive(Clone, Debug)]
@@ -35,21 +46,59 @@ struct TagRule {
     tag: Arc<Tag>,
 }
 
-/// What is counted of a tag, as long as the client lives.
+/// What is counted of a tag, as long as it has its place.
 #[derive(Debug)]
 pub(super) struct Tag {
     counters: Counters,
     /// The calls that throttling has looked at.
     throttled: AtomicU64,
+    /// The harvests in a row that found nothing.
+    idle: AtomicU32,
 }
 
 impl Tag {
     fn new() -> Arc<Self> {
-        Arc::new(Self { counters: Counters::new(), throttled: AtomicU64::new(0) })
+        Arc::new(Self { counters: Counters::new(), throttled: AtomicU64::new(0), idle: AtomicU32::new(0) })
     }
 
     pub(super) fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    fn harvest(&self) -> Totals {
+        let totals = self.counters.harvest();
+        if totals.is_zero() {
+            self.idle.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.idle.store(0, Ordering::Relaxed);
+        }
+        totals
+    }
+}
+
+/// Tags that gave their place up, until nobody can count under them any more. Copies are one list.
+#[derive(Clone, Debug, Default)]
+struct Retired(Arc<Mutex<Vec<Named>>>);
+
+type Named = (Arc<str>, Arc<Tag>);
+
+impl Retired {
+    fn push(&self, name: Arc<str>, tag: Arc<Tag>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((name, tag));
+    }
+
+    fn harvest(&self) -> Vec<(String, Totals)> {
+        let mut retired = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut harvest = Vec::new();
+        retired.retain(|(name, tag)| {
+            // A call that is under way still holds the rules that it began with, and with them the tag. Who let go
+            // of it did so after the last count, which is then seen below.
+            let last = Arc::strong_count(tag) == 1;
+            fence(Ordering::Acquire);
+            harvest.push((name.to_string(), tag.harvest()));
+            !last
+        });
+        harvest
     }
 }
 
@@ -65,11 +114,14 @@ impl Rules {
     pub(super) fn new(policy: Arc<Policy>) -> Self {
         let rule = |key: &str| TagRule::of(&policy, key, Tag::new());
         let mut rules = Self {
+            kill: policy.kill_signal,
+            global: policy.global_max_weight,
             untagged: rule(DEFAULT_TAG),
             other: rule(OTHER),
             safe_mode: None,
             tags: TextTable::default(),
             policy: Arc::clone(&policy),
+            retired: Retired::default(),
         };
         rules.include_tags_of_policy();
         rules
@@ -78,16 +130,15 @@ impl Rules {
     /// Makes rules of another policy; the counts go on.
     pub(super) fn with_policy(&self, policy: Arc<Policy>) -> Self {
         let again = |key: &str, rule: &TagRule| TagRule::of(&policy, key, Arc::clone(&rule.tag));
-        let mut tags = TextTable::default();
-        for (key, rule) in self.tags.iter() {
-            tags.insert(key, again(key, rule));
-        }
         let mut rules = Self {
+            kill: policy.kill_signal,
+            global: policy.global_max_weight,
             untagged: again(DEFAULT_TAG, &self.untagged),
             other: again(OTHER, &self.other),
             safe_mode: self.safe_mode.clone(),
-            tags,
+            tags: self.tags.map(|key, rule| Some(again(key, rule))),
             policy: Arc::clone(&policy),
+            retired: self.retired.clone(),
         };
         rules.include_tags_of_policy();
         rules
@@ -100,7 +151,7 @@ impl Rules {
 
     /// Makes the same rules with a place for one more tag; `None` if it has one or cannot have one.
     pub(super) fn with_tag(&self, tag: &str) -> Option<Self> {
-        if self.tags.get(tag).is_some() || !self.has_place(tag) {
+        if !self.has_place(tag) || self.tags.get(tag).is_some() {
             return None;
         }
         let mut rules = self.copy();
@@ -108,14 +159,43 @@ impl Rules {
         Some(rules)
     }
 
+    /// Makes the same rules without the tags that have had nothing to report for long; `None` while there are places
+    /// left, or if no tag can go.
+    pub(super) fn without_idle_tags(&self) -> Option<Self> {
+        if self.tags.len() < MOST_TAGS {
+            return None;
+        }
+        let stays = |key: &str, rule: &TagRule| {
+            self.is_named(key) || rule.tag.idle.load(Ordering::Relaxed) < IDLE_HARVESTS
+        };
+        if self.tags.iter().all(|(key, rule)| stays(key, rule)) {
+            return None;
+        }
+        let tags = self.tags.map(|key, rule| {
+            if stays(key, rule) {
+                return Some(rule.clone());
+            }
+            self.retired.push(Arc::clone(key), Arc::clone(&rule.tag));
+            None
+        });
+        Some(Self { tags, ..self.copy() })
+    }
+
     fn copy(&self) -> Self {
         Self {
+            kill: self.kill,
+            global: self.global,
             policy: Arc::clone(&self.policy),
             safe_mode: self.safe_mode.clone(),
             tags: self.tags.clone(),
             untagged: self.untagged.clone(),
             other: self.other.clone(),
+            retired: self.retired.clone(),
         }
+    }
+
+    fn is_named(&self, tag: &str) -> bool {
+        self.policy.tag_max_weights.get(tag).is_some() || self.policy.throttle.contains_key(tag)
     }
 
     fn include_tags_of_policy(&mut self) {
@@ -123,7 +203,7 @@ impl Rules {
         let named = policy.tag_max_weights.iter().map(|(tag, _)| tag);
         for tag in named.chain(policy.throttle.keys().map(String::as_str)) {
             // Beyond `MOST_TAGS`, if need be: a limit has to hold whatever was called before.
-            if tag != DEFAULT_TAG && self.tags.get(tag).is_none() {
+            if ![DEFAULT_TAG, OTHER, ALL_TAGS].contains(&tag) && self.tags.get(tag).is_none() {
                 self.tags.insert(tag, TagRule::of(&policy, tag, Tag::new()));
             }
         }
@@ -131,7 +211,7 @@ impl Rules {
 
     /// Returns true if a tag that comes for the first time can have a place of its own.
     pub(super) fn has_place(&self, tag: &str) -> bool {
-        self.tags.len() < MOST_TAGS && tag.len() <= LONGEST_TAG && ![DEFAULT_TAG, OTHER].contains(&tag)
+        self.tags.len() < MOST_TAGS && tag.len() <= LONGEST_TAG && tag != DEFAULT_TAG && tag != OTHER
     }
 
     pub(super) fn policy(&self) -> &Arc<Policy> {
@@ -165,20 +245,19 @@ impl Rules {
         named
             .into_iter()
             .chain(self.tags.iter())
-            .map(|(tag, rule)| (tag.to_owned(), rule.tag.counters.harvest()))
+            .map(|(tag, rule)| (tag.to_owned(), rule.tag.harvest()))
+            .chain(self.retired.harvest())
             .filter(|(_, totals)| !totals.is_zero())
             .collect()
     }
 }
 
-/// A tag that is longer than this is counted with the others that have no place.
-const LONGEST_TAG: usize = 256;
-
 impl TagRule {
     fn of(policy: &Policy, key: &str, tag: Arc<Tag>) -> Self {
+        let percent = |key| policy.throttle.get(key).copied().unwrap_or(0).min(100);
         Self {
             limit: policy.tag_max_weights.get(key).unwrap_or(f64::NAN),
-            throttle: policy.throttle.get(key).copied().unwrap_or(0).min(100),
+            throttle: percent(key).max(percent(ALL_TAGS)),
             tag,
         }
     }
@@ -189,7 +268,7 @@ impl Found<'_> {
     #[inline]
     pub(super) fn gate(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
         let result = self.decide(weight, now);
-        self.counters().call(result.allowed);
+        self.rule.tag.counters.call(result.allowed);
         result
     }
 
@@ -203,21 +282,26 @@ impl Found<'_> {
     ) -> Result<T, GateResult> {
         let result = self.decide(weight, now);
         let admitted = if result.allowed { admit() } else { Err(result) };
-        self.counters().call(admitted.is_ok());
+        self.rule.tag.counters.call(admitted.is_ok());
         admitted
     }
 
     #[inline]
     fn decide(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
-        let policy = &self.rules.policy;
-        let result = match &self.rules.safe_mode {
-            None => decide(policy.kill_signal, policy.global_max_weight, self.rule.limit, weight),
-            Some(safe_mode) => safe_mode.decide(policy, self.rule.limit, weight, now),
+        let rules = self.rules;
+        let (result, by_policy) = match &rules.safe_mode {
+            None => (decide(rules.kill, rules.global, self.rule.limit, weight), true),
+            Some(safe_mode) => {
+                let result = safe_mode.decide(&rules.policy, self.rule.limit, weight, now);
+                (result, safe_mode.goes_by_policy())
+            }
         };
-        if result.allowed && self.rule.throttle > 0 { self.throttle(result) } else { result }
+        let throttled = self.rule.throttle > 0 && result.allowed && by_policy;
+        if throttled { self.throttle(result) } else { result }
     }
 
     /// Refuses exactly so many of any hundred calls in a row, evenly spread.
+    #[cold]
     fn throttle(self, allowed: GateResult) -> GateResult {
         let percent = u64::from(self.rule.throttle);
         let n = self.rule.tag.throttled.fetch_add(1, Ordering::Relaxed) % 100;
@@ -233,6 +317,7 @@ impl Found<'_> {
         &self.rule.tag.counters
     }
 
+    /// Returns the tag itself, to count under it later, whatever becomes of its place.
     pub(super) fn tag(&self) -> Arc<Tag> {
         Arc::clone(&self.rule.tag)
     }
@@ -281,6 +366,64 @@ mod tests {
         assert!(harvest.len() <= MOST_TAGS + 2);
         assert_eq!(harvest.iter().map(|(_, totals)| totals.allowed).sum::<u64>(), 1_000_000);
         assert_eq!(harvest.iter().find(|(tag, _)| tag == OTHER).map(|(_, t)| t.allowed), Some(999_001));
+    }
+
+    #[test]
+    fn idle_tags_give_their_places_to_others_and_no_count_is_lost() {
+        let mut rules = Rules::new(policy(&[("limited", 0.5)]));
+        for i in 0..MOST_TAGS {
+            rules = rules.with_tag(&format!("t{i}")).unwrap_or(rules);
+        }
+        call(&rules, "t0");
+        assert_eq!(rules.harvest().len(), 1);
+        assert!(rules.without_idle_tags().is_none(), "not at once");
+        for _ in 0..IDLE_HARVESTS {
+            call(&rules, "t1");
+            assert_eq!(rules.harvest().len(), 1);
+        }
+
+        // Somebody is in the middle of a call while the places are given up.
+        let fewer = rules.without_idle_tags().unwrap();
+        let under_way = rules.find_or_other(Some("t7"));
+        assert!(under_way.gate(None, || Tick::ORIGIN).allowed);
+
+        assert!(fewer.find(Some("t7")).is_none() && fewer.find(Some("t1")).is_some());
+        assert!(fewer.find(Some("limited")).is_some());
+        assert_eq!(
+            fewer.harvest().iter().map(|(tag, t)| (tag.as_str(), t.allowed)).collect::<Vec<_>>(),
+            [("t7", 1)]
+        );
+        assert!(under_way.gate(None, || Tick::ORIGIN).allowed);
+        drop(rules);
+        assert_eq!(fewer.harvest().len(), 1);
+        assert!(fewer.retired.0.lock().unwrap().is_empty());
+        assert!(fewer.with_tag("new").is_some());
+    }
+
+    #[test]
+    fn names_that_stand_for_several_tags_share_their_counts() {
+        let rules = Rules::new(policy(&[(OTHER, 5.0), (DEFAULT_TAG, 0.5)]));
+        assert!(rules.with_tag(OTHER).is_none() && rules.with_tag(DEFAULT_TAG).is_none());
+        assert!(rules.with_tag(&"x".repeat(LONGEST_TAG + 1)).is_none());
+
+        assert!(call(&rules, OTHER).allowed && call(&rules, "a tag without a place").allowed);
+        assert!(!call(&rules, DEFAULT_TAG).allowed);
+
+        let counts: Vec<_> = rules.harvest().into_iter().map(|(tag, t)| (tag, t.allowed, t.denied)).collect();
+        assert_eq!(counts, [(DEFAULT_TAG.to_owned(), 0, 1), (OTHER.to_owned(), 2, 0)]);
+    }
+
+    #[test]
+    fn throttling_of_every_tag_is_exact_for_each_and_the_stricter_of_two_wins() {
+        let throttle = [(ALL_TAGS.to_owned(), 50), ("free".to_owned(), 80), ("pro".to_owned(), 10)].into();
+        let rules = Rules::new(Arc::new(Policy { throttle, ..Policy::default() }));
+        let rules = rules.with_tag("new").unwrap();
+
+        let denied =
+            |tag| (0..100).filter(|_| !rules.find_or_other(tag).gate(None, || Tick::ORIGIN).allowed).count();
+
+        let tags = [None, Some("free"), Some("pro"), Some("new"), Some("without a place")];
+        assert_eq!(tags.map(denied), [50, 80, 50, 50, 50]);
     }
 
     #[test]

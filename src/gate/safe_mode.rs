@@ -61,6 +61,11 @@ impl SafeMode {
         Self { strategy, bucket: Mutex::new(bucket) }
     }
 
+    /// Returns true if the policy still decides.
+    pub(super) fn goes_by_policy(&self) -> bool {
+        self.strategy == SafeModeStrategy::LastPolicy
+    }
+
     pub(super) fn decide(
         &self,
         policy: &Policy,

@@ -435,7 +435,7 @@ impl<P: Product> Feed<P> {
         let is_new = news.is_some();
         let written = match news {
             Some(kept) => keep.put(&kept).await,
-            None if !self.needs_confirmation(now) => return,
+            None if !self.needs_confirmation(now, keep.is_to_be_confirmed_after()) => return,
             None => keep.confirm(now).await,
         };
         match written {
@@ -454,16 +454,11 @@ impl<P: Product> Feed<P> {
         }
     }
 
-    fn needs_confirmation(&self, now: SystemTime) -> bool {
-        /// Often enough for ages that are counted in days, seldom enough for a disk.
-        const CONFIRM_EVERY: Duration = Duration::from_secs(3_600);
+    fn needs_confirmation(&self, now: SystemTime, every: Duration) -> bool {
         let state = self.state();
         state.consecutive_failures == 0
             && state.quarantined.is_none()
-            && state
-                .kept_at
-                .and_then(|at| now.duration_since(at).ok())
-                .is_some_and(|age| age >= CONFIRM_EVERY)
+            && state.kept_at.and_then(|at| now.duration_since(at).ok()).is_some_and(|age| age >= every)
     }
 
     /// Refreshes on `schedule` and whenever the source says that it changed, until `stop` is given.

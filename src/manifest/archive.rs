@@ -34,8 +34,8 @@ pub mod limits {
     pub const UNCOMPRESSED: usize = 50_000_000;
     /// Files in each of the two folders: 10,000 flags with segments beside them are one namespace.
     pub const FILES: usize = 10_000;
-    /// Files in all: both folders full, `namespace.toml`, and a signature.
-    pub const ALL_FILES: usize = 2 * FILES + 2;
+    /// Files in all: both folders full, `namespace.toml`, `gate.toml`, and a signature.
+    pub const ALL_FILES: usize = 2 * FILES + 3;
     /// Bytes of one file.
     pub const FILE: usize = 1024 * 1024;
     /// Environments of a namespace, declared or named by flags.

@@ -1,7 +1,7 @@
 //! What differs between two manifests, and whom it moves.
 //!
 //! Two answers, both exact. *Changes* are what a reviewer reads: flags, segments, environments, variants, rules,
-//! metadata and inferred types that came, went or changed. *Moves* are what an operator fears: for each flag and
+//! metadata, inferred types and reflex rules that came, went or changed. *Moves* are what an operator fears: for each flag and
 //! environment the share of the 10,000 buckets whose entities get another value, in the worst case over all other
 //! attributes, with that case in words.
 
@@ -176,7 +176,7 @@ impl Diff {
         Self { changes: changes::between(old, new), moves }
     }
 
-    /// Returns what differs: the namespace first, then flags, segments and attributes by name.
+    /// Returns what differs: the namespace first, then flags, segments, attributes and reflex rules by name.
     #[must_use]
     pub fn changes(&self) -> &[Change] {
         &self.changes

@@ -24,6 +24,8 @@ use crate::document::{Entry, Tree};
 pub struct Layout<'t> {
     /// `namespace.toml`, if it is there.
     pub namespace: Option<&'t Entry>,
+    /// `gate.toml`, if it is there.
+    pub gate: Option<&'t Entry>,
     /// `flags/*.toml`, in byte order.
     pub flags: Vec<Found<'t>>,
     /// `segments/*.toml`, in byte order.
@@ -77,8 +79,10 @@ impl<'t> Layout<'t> {
     #[must_use]
     pub fn packaged(&self) -> Tree {
         let mut tree = Tree::new();
-        if let Some(entry @ Entry::File(_)) = self.namespace {
-            tree.insert("namespace.toml", entry.clone());
+        for (path, entry) in self.root_files() {
+            if let Entry::File(_) = entry {
+                tree.insert(path, entry.clone());
+            }
         }
         for found in self.flags.iter().chain(&self.segments) {
             if let Entry::File(_) = found.entry {
@@ -86,6 +90,12 @@ impl<'t> Layout<'t> {
             }
         }
         tree
+    }
+
+    /// Returns what stands at the paths of the files that are not in a folder.
+    pub(crate) fn root_files(&self) -> impl Iterator<Item = (&'static str, &'t Entry)> {
+        let namespace = self.namespace.map(|entry| (NAMESPACE_FILE, entry));
+        namespace.into_iter().chain(self.gate.map(|entry| (GATE_FILE, entry)))
     }
 
     fn sort(&mut self, path: &'t str, entry: &'t Entry) {
@@ -128,7 +138,8 @@ impl<'t> Layout<'t> {
 
     fn sort_root(&mut self, path: &'t str, entry: &'t Entry) {
         match (path, entry) {
-            ("namespace.toml", _) => self.namespace = Some(entry),
+            (NAMESPACE_FILE, _) => self.namespace = Some(entry),
+            (GATE_FILE, _) => self.gate = Some(entry),
             ("flags", Entry::Directory) => self.flags_folder = true,
             ("flags" | "segments", Entry::Unreadable(reason)) => {
                 self.flags_folder |= path == "flags";
@@ -171,6 +182,10 @@ impl<'t> Layout<'t> {
 
 /// The file of patterns, in the gitignore dialect (M10).
 const IGNORE_FILE: &str = ".exdignore";
+/// What is said of the namespace as a whole.
+pub(crate) const NAMESPACE_FILE: &str = "namespace.toml";
+/// Reflex rules. Control planes read them; those who evaluate flags do not need them.
+pub(crate) const GATE_FILE: &str = "gate.toml";
 /// The signature over the files; not one of them.
 ///
 /// # Examples
@@ -204,6 +219,7 @@ mod tests {
             ("docs/c.toml", ""),
             (".git/flags/d.toml", ""),
             ("segments/s.toml", ""),
+            ("gate.toml", ""),
             ("other.toml", ""),
         ]
         .into_iter()
@@ -217,6 +233,12 @@ mod tests {
         assert_eq!(layout.segments.len(), 1);
         assert_eq!(layout.subdirectories, ["flags/empty", "flags/old"]);
         assert_eq!(layout.links, ["current"]);
+        assert!(layout.gate.is_some() && layout.namespace.is_none());
+        let packaged = layout.packaged();
+        assert_eq!(
+            packaged.iter().map(|(path, _)| path).collect::<Vec<_>>(),
+            ["flags/a.toml", "gate.toml", "segments/s.toml"]
+        );
         assert!(layout.flags_folder);
     }
 

@@ -19,7 +19,6 @@ pub mod signature;
 mod tar;
 mod workspace;
 
-pub(crate) use self::workspace::Touched;
 pub use self::{
     closure::closure,
     diagnostic::{LintDiagnostic, LintPath, LintReport, Severity},
@@ -31,4 +30,9 @@ pub use self::{
     names::{is_environment, is_key, is_slug},
     schema::{AttributeSource, Schema, SchemaAttribute},
     workspace::Workspace,
+};
+pub(crate) use self::{
+    layout::{GATE_FILE, NAMESPACE_FILE},
+    lint::gate_file,
+    workspace::Touched,
 };

@@ -1,4 +1,4 @@
-//! Counts the instructions of an evaluation under callgrind and compares them with the recorded counts.
+//! Counts the instructions of evaluations and gates under callgrind and compares them with the recorded counts.
 //!
 //! Instructions do not depend on what else the machine does, so a few per cent more are a finding and not noise.
 //! `instructions` runs itself under `valgrind` once for each path; see `docs/performance.md`.
@@ -13,6 +13,7 @@ use std::{
 
 use leverframe_benches::{
     engine::{Engine, verified},
+    gate::{self, Gate, Measured, TAGS, pure_policy},
     ours::{Handle, Leverframe},
     workload::{USERS, Workload},
 };
@@ -27,7 +28,15 @@ const USAGE: &str = "usage: benches/callgrind [--record]
 const EVALUATIONS: usize = 16 * USERS;
 
 /// What is counted.
-const PATHS: [&str; 4] = ["static_by_key", "static_by_handle", "targeted_by_key", "targeted_by_handle"];
+const PATHS: [&str; 7] = [
+    "static_by_key",
+    "static_by_handle",
+    "targeted_by_key",
+    "targeted_by_handle",
+    "gate_client",
+    "gate_pure",
+    "gate_report_latency",
+];
 
 /// The recorded counts.
 #[derive(Deserialize, Serialize)]
@@ -36,7 +45,7 @@ struct Record {
     rustc: String,
     /// How much more, as a share, passes.
     slack: f64,
-    /// Instructions an evaluation, by path.
+    /// Instructions a call, by path.
     instructions: BTreeMap<String, f64>,
 }
 
@@ -62,7 +71,7 @@ fn record() -> Result<(), String> {
     let slack = read_record().map_or(0.05, |r| r.slack);
     let record = Record { rustc: rustc(), slack, instructions: count_all()? };
     for (path, count) in &record.instructions {
-        println!("{path:20} {count:8.1} instructions an evaluation");
+        println!("{path:20} {count:8.1} instructions a call");
     }
     let json = serde_json::to_string_pretty(&record).map_err(|e| e.to_string())?;
     fs::write(record_path(), json + "\n")
@@ -78,7 +87,7 @@ fn compare() -> Result<(), String> {
         };
         let change = count / before - 1.0;
         println!(
-            "{path:20} {count:8.1} instructions an evaluation, recorded {before:8.1}, {:+.1} %",
+            "{path:20} {count:8.1} instructions a call, recorded {before:8.1}, {:+.1} %",
             change * 100.0
         );
         if change > recorded.slack {
@@ -131,6 +140,9 @@ fn count(path: &str) -> Result<f64, String> {
 
 /// What runs under valgrind.
 fn evaluate(path: &str) -> Result<(), String> {
+    if path.starts_with("gate") {
+        return gates(path);
+    }
     let workload = Workload::new();
     let ours: Leverframe = verified(&workload);
     let flag = if path.starts_with("static") { workload.static_flag() } else { workload.targeted_flag() };
@@ -141,6 +153,30 @@ fn evaluate(path: &str) -> Result<(), String> {
         counted(|user| ours.is_on(black_box(flag), user));
     } else {
         return Err(format!("unknown path `{path}`"));
+    }
+    Ok(())
+}
+
+/// Calls of three tags in turn.
+fn gates(path: &str) -> Result<(), String> {
+    let tag = |at: usize| black_box(TAGS[at % TAGS.len()]);
+    match path {
+        "gate_client" => {
+            let gate = gate::verified(gate::Leverframe::synced());
+            counted(|at| gate.passes(tag(at), black_box(1.0)));
+        }
+        "gate_pure" => {
+            let policy = pure_policy();
+            counted(|at| leverframe::gate::gate(&policy, Some(tag(at)), black_box(Some(1.0))).allowed);
+        }
+        "gate_report_latency" => {
+            let gate = gate::verified(gate::Leverframe::synced());
+            counted(|at| {
+                gate.took(tag(at), black_box(12.5));
+                true
+            });
+        }
+        _ => return Err(format!("unknown path `{path}`")),
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ pub(crate) enum AdminCommand {
     /// Issue, list and revoke tokens
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Issue, list and revoke the keys that clients of the gate report with
+    #[command(subcommand)]
+    GateKey(GateKeyCommand),
     /// Bring the database up to date; a server does so when it starts
     #[command(after_help = "Example:
   leverframe admin migrate --data /var/lib/leverframe")]
@@ -185,6 +188,69 @@ pub(crate) enum TokenCommand {
         #[command(flatten)]
         at: AtArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateKeyCommand {
+    /// Issue a key; its secret is printed once and kept nowhere
+    #[command(after_help = "Examples:
+  leverframe admin gate-key create --org acme --data /var/lib/leverframe > gate.env
+  leverframe admin gate-key create --org acme --site eu --name checkout --format json
+  leverframe admin gate-key create --org acme --server https://flags.example.com --token-file admin.token")]
+    Create {
+        /// The organisation that it reports for, `[a-z][a-z0-9-]*`; the tenant of that name governs it
+        #[arg(long, value_name = "ORG")]
+        org: String,
+        /// The one site that it may report for [default: any]
+        #[arg(long, value_name = "SITE")]
+        site: Option<String>,
+        /// Name for people
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        #[command(flatten)]
+        at: KeyAtArgs,
+    },
+    /// List an organisation's keys, without their secrets, which nobody keeps
+    #[command(after_help = "Example:
+  leverframe admin gate-key list --org acme")]
+    List {
+        /// The organisation
+        #[arg(long, value_name = "ORG")]
+        org: String,
+        #[command(flatten)]
+        at: KeyAtArgs,
+    },
+    /// Revoke a key: what reports with it is refused from then on
+    #[command(after_help = "Example:
+  leverframe admin gate-key revoke wpk_J3lHBsCz0pJ7Pu2fQ9XtVw --org acme")]
+    Revoke {
+        /// The publish key, which `list` shows; not the secret
+        publish_key: String,
+        /// The organisation
+        #[arg(long, value_name = "ORG")]
+        org: String,
+        #[command(flatten)]
+        at: KeyAtArgs,
+    },
+}
+
+/// Where keys are kept: a store on this machine, or a server.
+#[derive(Debug, Args)]
+pub(crate) struct KeyAtArgs {
+    #[command(flatten)]
+    pub(crate) store: StoreArgs,
+    /// Ask this server instead of working on its store
+    #[arg(long, value_name = "URL", conflicts_with_all = ["data", "database", "database_file"])]
+    pub(crate) server: Option<String>,
+    /// The token for that [env: LEVERFRAME_API_TOKEN, EXD_API_TOKEN]. Who lists processes sees it here: prefer a file or
+    /// the environment
+    #[arg(long, value_name = "SECRET", requires = "server", conflicts_with = "token_file")]
+    pub(crate) token: Option<String>,
+    /// A file that holds the token and nothing else
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 /// The types of tokens.

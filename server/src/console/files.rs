@@ -24,12 +24,13 @@ macro_rules! file {
 pub(super) static INDEX: File = file!("index.html", PAGE);
 
 /// What the page asks for.
-pub(super) static FILES: [File; 31] = [
+pub(super) static FILES: [File; 36] = [
     file!("api.js", SCRIPT),
     file!("base.css", STYLE),
     file!("dom.js", SCRIPT),
     file!("format.js", SCRIPT),
     file!("frame.css", STYLE),
+    file!("gate.css", STYLE),
     file!("icon.svg", ICON),
     file!("live.js", SCRIPT),
     file!("main.js", SCRIPT),
@@ -39,6 +40,7 @@ pub(super) static FILES: [File; 31] = [
     file!("pages/clients.js", SCRIPT),
     file!("pages/flag.js", SCRIPT),
     file!("pages/flags.js", SCRIPT),
+    file!("pages/gate.js", SCRIPT),
     file!("pages/history.js", SCRIPT),
     file!("pages/home.js", SCRIPT),
     file!("pages/login.js", SCRIPT),
@@ -48,7 +50,10 @@ pub(super) static FILES: [File; 31] = [
     file!("pages/try.js", SCRIPT),
     file!("pages/upload.js", SCRIPT),
     file!("parts/context.js", SCRIPT),
+    file!("parts/fleet.js", SCRIPT),
+    file!("parts/limits.js", SCRIPT),
     file!("parts/list.js", SCRIPT),
+    file!("parts/poll.js", SCRIPT),
     file!("parts/rules.js", SCRIPT),
     file!("parts/trace.js", SCRIPT),
     file!("route.js", SCRIPT),

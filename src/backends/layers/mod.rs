@@ -13,7 +13,7 @@
 
 mod observe;
 mod retry;
-mod retry_after;
+pub(crate) mod retry_after;
 mod timeout;
 
 use std::sync::Arc;

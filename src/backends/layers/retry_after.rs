@@ -9,7 +9,7 @@ use crate::calendar::days_before;
 /// Returns the pause that the header asks for at `now`; `None` where it cannot be read.
 ///
 /// A date that has passed asks for none. The caller bounds it: it may be as long as the peer likes.
-pub(super) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
+pub(crate) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Duration> {
     let text = value.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // Digits only, so all that can fail is the size.
@@ -22,7 +22,7 @@ pub(super) fn asked_pause(value: &HeaderValue, now: SystemTime) -> Option<Durati
 /// Reads a date in the form that must be sent, `Sun, 06 Nov 1994 08:49:37 GMT`, as seconds since 1970.
 ///
 /// The two obsolete forms are not read: a pause of our own is as good.
-fn http_date(text: &str) -> Option<u64> {
+pub(crate) fn http_date(text: &str) -> Option<u64> {
     let (weekday, rest) = text.split_once(", ")?;
     let parts: Vec<&str> = rest.split(' ').collect();
     let [day, month, year, time, "GMT"] = parts[..] else { return None };

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     Error, ErrorKind, HttpBackend, Secret,
     backends::clock_system::SystemClock,
+    encoding::percent_encoded,
     sources::server::api_uri,
     traits::{Request, Transport},
     wiring::Wiring,
@@ -101,6 +102,31 @@ impl ServerApi {
         Ok(())
     }
 
+    /// Reads a list part by part, to its end or until it has `most` entries; they stand under `key` in each part.
+    ///
+    /// # Errors
+    /// As of [`get`](Self::get); `Malformed` for a part that has no entries and is not the last.
+    pub async fn list(&self, path: &str, key: &str, most: usize) -> Result<Vec<Value>, ManifestError> {
+        let mut entries = Vec::new();
+        let mut cursor = String::new();
+        while entries.len() < most {
+            let limit = (most - entries.len()).min(PAGE);
+            let mut part = self.get(&format!("{path}?limit={limit}{cursor}")).await?;
+            let Value::Array(mut more) = part[key].take() else {
+                return Err(answer::malformed(format!("no list of `{key}`")));
+            };
+            let nothing = more.is_empty();
+            entries.append(&mut more);
+            let Some(next) = part["next_cursor"].as_str() else { break };
+            if nothing || next.len() > CURSOR_LIMIT {
+                return Err(answer::malformed("a cursor that leads nowhere"));
+            }
+            cursor = format!("&cursor={}", percent_encoded(next));
+        }
+        entries.truncate(most);
+        Ok(entries)
+    }
+
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ManifestError> {
         let request = self.request(method, api_uri(&self.base, path))?;
         let request = body.into_iter().fold(request, with_json);
@@ -160,6 +186,9 @@ impl fmt::Debug for ServerApi {
     }
 }
 
+/// Entries of a page that a server gives at most (S1).
+pub(super) const PAGE: usize = 500;
+pub(super) const CURSOR_LIMIT: usize = 4_096;
 /// A page of versions has 150 kB; findings for each of 10,000 flags have more.
 pub(super) const JSON_LIMIT: u64 = 8 * 1024 * 1024;
 /// Refusals hold findings, too.

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::{
     IfVersion, ManifestError, ManifestMetadata, ManifestVersion, PushedManifest, ServerLint, VersionRef,
     answer::{self, LintAnswer, VersionsPage, malformed},
-    api::{JSON_LIMIT, ServerApi},
+    api::{CURSOR_LIMIT, JSON_LIMIT, PAGE, ServerApi},
     local,
     request::{with_archive, with_json},
 };
@@ -250,11 +250,8 @@ impl fmt::Debug for ManifestClient {
 }
 
 const IF_VERSION: http::HeaderName = http::HeaderName::from_static("if-version");
-/// Entries of a page that a server gives at most (S1).
-const PAGE: usize = 500;
 /// One a minute for two months.
 const VERSIONS_LIMIT: usize = 100_000;
-const CURSOR_LIMIT: usize = 4_096;
 
 fn unpack(archive: &[u8]) -> Result<Tree, ManifestError> {
     let unreadable = |error: Error| {

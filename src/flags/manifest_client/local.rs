@@ -216,12 +216,12 @@ fn files(tree: &Tree) -> BTreeMap<&str, &Bytes> {
 fn files_with_any_content(tree: &Tree) -> Vec<&str> {
     let layout = Layout::of(tree);
     let found = layout.flags.iter().chain(&layout.segments).map(|found| found.path);
-    let namespace = layout.namespace.map(|_| "namespace.toml");
+    let root = layout.root_files().map(|(path, _)| path);
     let signature = tree.get(SIGNATURE_FILE).map(|_| SIGNATURE_FILE);
     let is_file = |path: &&str| {
         matches!(tree.get(path), Some(Entry::File(_) | Entry::TooLarge { .. } | Entry::Unreadable(_)))
     };
-    namespace.into_iter().chain(signature).chain(found).filter(is_file).collect()
+    root.chain(signature).chain(found).filter(is_file).collect()
 }
 
 fn pack(dir: &Path, tree: &Tree) -> Result<Vec<u8>> {
@@ -236,7 +236,7 @@ fn pack(dir: &Path, tree: &Tree) -> Result<Vec<u8>> {
     // An archive leaves these out without a word; what is left out would be deleted on the server.
     let layout = Layout::of(tree);
     let entries = layout.flags.iter().chain(&layout.segments).map(|found| (found.path, found.entry));
-    let root = layout.namespace.map(|entry| ("namespace.toml", entry));
+    let root = layout.root_files().map(|(path, entry)| (path as &str, entry));
     for (path, entry) in entries.chain(root) {
         match entry {
             Entry::File(_) => {}

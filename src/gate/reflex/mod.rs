@@ -6,10 +6,13 @@
 mod aggregate;
 mod evaluate;
 mod model;
+mod ruleset;
 mod words;
 
+pub(crate) use self::model::DEFAULT_RECOVERY_SECS;
 pub use self::{
     aggregate::{Aggregate, Window, pulse_window, total},
     evaluate::{Change, Decision, evaluate, restrict},
     model::{ALL_TAGS, Action, Comparison, Metric, ReflexRule, RuleState},
+    ruleset::Ruleset,
 };

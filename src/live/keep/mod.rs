@@ -33,6 +33,7 @@ use crate::{
 pub struct Keep {
     place: Place,
     fresh_for: Duration,
+    confirm_every: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -45,6 +46,8 @@ enum Place {
 const GENERATIONS: usize = 3;
 /// How long a file counts as current without asking the source.
 const FRESH_FOR: Duration = Duration::from_secs(300);
+/// Often enough for ages that are counted in days, seldom enough for a disk.
+const CONFIRM_EVERY: Duration = Duration::from_secs(3_600);
 
 impl Keep {
     /// Keeps generations in a cache, with their revisions and digests, under keys that begin with `name`.
@@ -55,14 +58,18 @@ impl Keep {
     /// `Invalid` where `name` makes no cache key.
     pub fn in_store(store: Arc<dyn CacheStore>, name: &str) -> Result<Self> {
         let generations = Generations::new(store, name, GENERATIONS)?;
-        Ok(Self { place: Place::Store(generations), fresh_for: Duration::ZERO })
+        Ok(Self { place: Place::Store(generations), fresh_for: Duration::ZERO, confirm_every: CONFIRM_EVERY })
     }
 
     /// Keeps the newest document in one file, whose content is the document's own.
     ///
     /// A start within five minutes of the last write takes the file and does not ask the source.
     pub fn in_file(path: impl Into<PathBuf>) -> Self {
-        Self { place: Place::Archive(ArchiveFile::new(path.into())), fresh_for: FRESH_FOR }
+        Self {
+            place: Place::Archive(ArchiveFile::new(path.into())),
+            fresh_for: FRESH_FOR,
+            confirm_every: CONFIRM_EVERY,
+        }
     }
 
     /// Sets the name of documents in a file, which the file does not hold: that of the place they come from.
@@ -85,6 +92,16 @@ impl Keep {
     pub fn fresh_for(mut self, window: Duration) -> Self {
         self.fresh_for = window;
         self
+    }
+
+    /// Sets how often a store notes that its newest document is still current: no age it tells is further off.
+    pub fn confirm_every(mut self, interval: Duration) -> Self {
+        self.confirm_every = interval;
+        self
+    }
+
+    pub(super) fn is_to_be_confirmed_after(&self) -> Duration {
+        self.confirm_every
     }
 
     /// Returns what is kept, newest first; what cannot be read is left out and logged.

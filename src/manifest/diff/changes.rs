@@ -8,7 +8,7 @@ use crate::{
     manifest::model::{Bucket, EnvBlock, Environment, Flag, Manifest, Rule, Segment},
 };
 
-/// Lists the differences: the namespace's own first, then flags, segments and attribute types by name.
+/// Lists the differences: the namespace's own first, then flags, segments, attribute types and reflex rules by name.
 pub(super) fn between(old: &Manifest, new: &Manifest) -> Vec<Change> {
     let mut found = Found(Vec::new());
     found.namespace(old, new);
@@ -17,6 +17,7 @@ pub(super) fn between(old: &Manifest, new: &Manifest) -> Vec<Change> {
     found.keyed("attribute", &old.attributes, &new.attributes, |found, subject, old, new| {
         found.value(subject, "type", old, new);
     });
+    found.reflex_rules(old, new);
     found.0
 }
 
@@ -119,6 +120,27 @@ impl Found {
         if before != after {
             let detail = format!("order of environments {} → {}", before.join(", "), after.join(", "));
             self.push(ChangeKind::Changed, "namespace", detail);
+        }
+    }
+
+    fn reflex_rules(&mut self, old: &Manifest, new: &Manifest) {
+        let rules = |manifest: &Manifest| -> BTreeMap<String, String> {
+            manifest.reflex_rules.iter().map(|rule| (rule.name.clone(), rule.to_string())).collect()
+        };
+        let (old, new) = (rules(old), rules(new));
+        let gone = old.iter().filter(|(name, _)| !new.contains_key(*name));
+        for (name, before) in gone {
+            self.push(ChangeKind::Removed, format!("reflex rule `{name}`"), before.as_str());
+        }
+        for (name, after) in &new {
+            let subject = format!("reflex rule `{name}`");
+            match old.get(name) {
+                None => self.push(ChangeKind::Added, subject, after.as_str()),
+                Some(before) if before != after => {
+                    self.push(ChangeKind::Changed, subject, format!("{before} → {after}"));
+                }
+                Some(_) => {}
+            }
         }
     }
 

@@ -67,6 +67,13 @@ codes! {
     E037 Error "no `[flag.environments._]`";
     E038 Error "`[flag.environments._]` without `variant`";
     E039 Error "`testing = true` on `[flag.environments._]`";
+    E040 Error "an unknown metric of a reflex rule";
+    E041 Error "an unknown comparison of a reflex rule";
+    E042 Error "an unknown action of a reflex rule, or one whose number is out of range";
+    E043 Error "a time of a reflex rule that is out of range";
+    E044 Error "a reflex rule that recovers on the wrong side of its threshold";
+    E045 Error "a malformed name, tag or site of a reflex rule";
+    E046 Error "two reflex rules of one name";
     W001 Warning "a segment that no rule reaches";
     W002 Warning "a retired flag that still has rules";
     W003 Warning "a flag without rules in any environment";
@@ -79,6 +86,10 @@ codes! {
     W010 Warning "an unknown field in a file of a newer minor schema version";
     W011 Warning "no `flags` directory";
     W012 Warning "`testing = true` on a block without rules";
+    W013 Warning "a reflex rule that no value can bring into force";
+    W014 Warning "a reflex rule that adds nothing to another";
+    W015 Warning "a reflex rule that recovers only when nothing is reported any more";
+    W016 Warning "a custom metric whose name is nearly that of a built-in one";
     I001 Info "a flag without owner";
     I002 Info "a flag without description";
     I003 Info "a segment without description";

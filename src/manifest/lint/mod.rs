@@ -7,9 +7,12 @@ pub(crate) mod codes;
 pub(in crate::manifest) mod cross;
 pub(crate) mod findings;
 pub(in crate::manifest) mod reach;
+pub(in crate::manifest) mod reflex;
 pub(in crate::manifest) mod rules;
 
 use std::collections::BTreeMap;
+
+use bytes::Bytes;
 
 pub use self::{
     codes::{CODES, CodeInfo},
@@ -18,15 +21,19 @@ pub use self::{
 use self::{
     codes::{E007, E008, E018, E032, W005, W009, W011},
     findings::whole_file,
+    reflex::Gate,
 };
 use super::{
-    LintDiagnostic, LintReport, Manifest,
+    LintDiagnostic, LintReport, Manifest, Severity,
     archive::limits,
-    layout::{Found, Layout},
+    layout::{Found, GATE_FILE, Layout, NAMESPACE_FILE},
     names,
     parse::{File, FlagFile, NamespaceFile, SegmentFile, open, parse_flag, parse_namespace, parse_segment},
 };
-use crate::document::{Entry, Tree};
+use crate::{
+    document::{Entry, Tree},
+    gate::reflex::ReflexRule,
+};
 
 /// The major of the schema that this library implements: the `0` of `schema_version = "0.1"`.
 ///
@@ -115,17 +122,28 @@ pub struct Linted {
 #[must_use]
 pub fn lint_tree(tree: &Tree, options: &LintOptions) -> Linted {
     let layout = Layout::of(tree);
-    let Parsed { mut lint, namespace, mut sources } = Parsed::of(tree, &layout, options);
+    let Parsed { mut lint, namespace, gate, mut sources } = Parsed::of(tree, &layout, options);
     let slug = slug(&namespace, options);
     let whole = cross::check(&mut sources, namespace.environments.as_deref(), &layout);
     lint.diagnostics.extend(whole.diagnostics);
-    lint.finish(slug, namespace, sources, whole.attributes, &layout)
+    lint.finish(slug, namespace, gate, sources, whole.attributes, &layout)
+}
+
+/// Lints a `gate.toml` alone; the rules are there exactly if no finding is an error.
+pub(crate) fn gate_file(text: &str) -> (Option<Vec<ReflexRule>>, Vec<LintDiagnostic>) {
+    let mut lint = Lint::default();
+    let gate = lint.gate(&Entry::File(Bytes::copy_from_slice(text.as_bytes())), &LintOptions::new());
+    lint.diagnostics.extend(gate.diagnostics);
+    in_order(&mut lint.diagnostics);
+    let passed = lint.diagnostics.iter().all(|found| found.severity != Severity::Error);
+    (passed.then_some(gate.rules), lint.diagnostics)
 }
 
 /// The files of a tree, each looked at alone.
 pub(super) struct Parsed<'t> {
     pub(super) lint: Lint,
     pub(super) namespace: NamespaceFile,
+    pub(super) gate: Gate,
     pub(super) sources: Sources<'t>,
 }
 
@@ -134,6 +152,7 @@ impl<'t> Parsed<'t> {
         let mut lint = Lint::default();
         lint.layout(tree, layout);
         let namespace = lint.namespace(layout, options);
+        let gate = layout.gate.map(|entry| lint.gate(entry, options)).unwrap_or_default();
         let mut sources = Sources::default();
         for found in &layout.segments {
             lint.file(found, options, &mut sources.segments, parse_segment);
@@ -141,7 +160,7 @@ impl<'t> Parsed<'t> {
         for found in &layout.flags {
             lint.file(found, options, &mut sources.flags, parse_flag);
         }
-        Self { lint, namespace, sources }
+        Self { lint, namespace, gate, sources }
     }
 }
 
@@ -229,9 +248,8 @@ impl Lint {
 
     fn namespace(&mut self, layout: &Layout<'_>, options: &LintOptions) -> NamespaceFile {
         let Some(entry) = layout.namespace else { return NamespaceFile::default() };
-        let path = "namespace.toml";
-        let Some(text) = self.text(path, entry) else { return NamespaceFile::default() };
-        let (mut file, root) = open(path, text, options.schema_major);
+        let Some(text) = self.text(NAMESPACE_FILE, entry) else { return NamespaceFile::default() };
+        let (mut file, root) = open(NAMESPACE_FILE, text, options.schema_major);
         let namespace = root.map(|root| parse_namespace(&mut file, &root)).unwrap_or_default();
         if let (Some((slug, span)), Some(directory)) = (&namespace.slug, &options.directory)
             && slug != directory
@@ -241,6 +259,11 @@ impl Lint {
         }
         self.diagnostics.extend(file.findings.finish());
         namespace
+    }
+
+    fn gate(&mut self, entry: &Entry, options: &LintOptions) -> Gate {
+        let text = self.text(GATE_FILE, entry);
+        text.map(|text| Gate::of(text, options.schema_major)).unwrap_or_default()
     }
 
     fn file<'t, M>(
@@ -314,12 +337,15 @@ impl Lint {
         mut self,
         slug: String,
         namespace: NamespaceFile,
+        gate: Gate,
         sources: Sources<'_>,
         attributes: BTreeMap<String, super::model::AttrType>,
         layout: &Layout<'_>,
     ) -> Linted {
         let mut manifest = namespace.into_manifest(slug.clone());
         manifest.attributes = attributes;
+        manifest.reflex_rules = gate.rules;
+        self.diagnostics.extend(gate.diagnostics);
         for (key, source) in sources.flags {
             self.diagnostics.extend(source.file.findings.finish());
             manifest.flags.extend(source.model.map(|model| (key.to_owned(), model.flag)));

@@ -20,6 +20,8 @@ use crate::manifest::lint::{
 /// The minor of the schema that this library implements; the major is [`SCHEMA_MAJOR`].
 const MINOR: u64 = 1;
 
+const VERSION_HELP: &str = "write `schema_version = \"0.1\"` at the top of the file";
+
 /// A file being read.
 #[derive(Debug)]
 pub(crate) struct File<'t> {
@@ -30,6 +32,21 @@ pub(crate) struct File<'t> {
 
 /// Parses the text and checks `schema_version`; the root table is there if both are good enough to go on.
 pub(crate) fn open<'t>(path: &'t str, text: &'t str, major: Option<u64>) -> (File<'t>, Option<Root<'t>>) {
+    let (mut file, root) = open_any_version(path, text, major);
+    if let Some(Root(root)) = &root
+        && root.get_ref().get("schema_version").is_none()
+    {
+        file.findings.add_help(E001, 0..0, "`schema_version` is missing", VERSION_HELP);
+    }
+    (file, root)
+}
+
+/// As [`open`], for a file that need not say its version.
+pub(crate) fn open_any_version<'t>(
+    path: &'t str,
+    text: &'t str,
+    major: Option<u64>,
+) -> (File<'t>, Option<Root<'t>>) {
     let mut file = File { findings: Findings::new(path, text), newer_minor: false };
     if let Some(span) = too_deep(text) {
         let message = format!("tables and arrays nest deeper than {LEVELS} levels");
@@ -96,18 +113,14 @@ impl<'v, 't> Table<'v, 't> {
 
 impl File<'_> {
     fn check_schema(&mut self, root: &DeTable<'_>, wanted: Option<u64>) {
-        const HELP: &str = "write `schema_version = \"0.1\"` at the top of the file";
-        let Some((key, value)) = root.get_key_value("schema_version") else {
-            self.findings.add_help(E001, 0..0, "`schema_version` is missing", HELP);
-            return;
-        };
+        let Some((key, value)) = root.get_key_value("schema_version") else { return };
         let version = value.get_ref().as_str().and_then(schema_version);
         match version {
             None => self.findings.add_help(
                 E001,
                 value.span(),
                 "`schema_version` is not a string of the form `<major>.<minor>`",
-                HELP,
+                VERSION_HELP,
             ),
             Some((major, _)) if wanted.is_some_and(|wanted| wanted != major) => self.findings.add_help(
                 E001,
@@ -196,6 +209,27 @@ impl File<'_> {
             self.wrong_type(table, key, value, "true or false");
         }
         flag.map(|flag| (flag, value.span()))
+    }
+
+    /// Reads an optional number that is finite; an integer literal is one as well.
+    pub(crate) fn number(&mut self, table: &Table<'_, '_>, key: &str) -> Option<(f64, Span)> {
+        let value = table.get(key)?;
+        let raw = value.get_ref();
+        let number = float(raw).or_else(|| integer(raw).map(|i| i as f64));
+        if number.is_none() {
+            self.wrong_type(table, key, value, "a finite number");
+        }
+        number.map(|number| (number, value.span()))
+    }
+
+    /// Reads an optional integer.
+    pub(crate) fn integer(&mut self, table: &Table<'_, '_>, key: &str) -> Option<(i64, Span)> {
+        let value = table.get(key)?;
+        let number = integer(value.get_ref());
+        if number.is_none() {
+            self.wrong_type(table, key, value, "an integer of 64 bits");
+        }
+        number.map(|number| (number, value.span()))
     }
 
     /// Reads an optional list of strings; empty where it is missing or wrong.

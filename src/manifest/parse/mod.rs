@@ -5,6 +5,7 @@
 
 mod fields;
 mod flag;
+mod gate;
 mod namespace;
 mod nesting;
 mod predicate;
@@ -13,8 +14,9 @@ mod segment;
 use std::ops::Range;
 
 pub(crate) use self::{
-    fields::{File, Root, open, shown},
+    fields::{File, Root, open, open_any_version, shown},
     flag::{FlagFile, parse_flag},
+    gate::{RuleAt, parse_gate},
     namespace::{NamespaceFile, parse_namespace},
     predicate::{DEEPEST, unify},
     segment::{SegmentFile, parse_segment},

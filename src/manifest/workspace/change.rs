@@ -11,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{FlagRecord, SegmentRecord, Workspace, flag_path, relations::Kind, segment_path};
+use super::{FlagRecord, GateRecord, SegmentRecord, Workspace, flag_path, relations::Kind, segment_path};
 use crate::{
     document::Delta,
     manifest::{
-        LintReport,
+        GATE_FILE, LintReport, Severity,
         archive::limits,
-        lint::{reach::Reach, rules},
+        lint::{reach::Reach, reflex::Gate, rules},
         model::AttrType,
         names,
         parse::{Uses, open, parse_flag, parse_segment},
@@ -38,6 +38,8 @@ pub(crate) enum Touched {
 struct Edits {
     flags: BTreeMap<Arc<str>, Option<Bytes>>,
     segments: BTreeMap<Arc<str>, Option<Bytes>>,
+    /// `gate.toml`, if the change is about it.
+    gate: Option<Option<Bytes>>,
 }
 
 impl Workspace {
@@ -49,7 +51,7 @@ impl Workspace {
         Ok((workspace, Touched::Whole))
     }
 
-    /// Sorts a change; `None` where it is about more than flags and segments.
+    /// Sorts a change; `None` where it is about more than flags, segments and reflex rules.
     fn edits(&self, delta: &Delta) -> Option<Edits> {
         // Patterns decide about every path, and this says which files they leave.
         if self.base.others.get(".exdignore").is_some() {
@@ -59,6 +61,14 @@ impl Workspace {
         let changed = delta.changed().iter().map(|(path, content)| (path.as_str(), Some(content)));
         let mut edits = Edits::default();
         for (path, content) in removed.chain(changed) {
+            if path == GATE_FILE {
+                // Something else stands there, such as a directory.
+                if self.base.others.get(path).is_some() {
+                    return None;
+                }
+                edits.gate = Some(content.cloned());
+                continue;
+            }
             let (folder, name) = path.split_once('/')?;
             let key = name.strip_suffix(".toml").filter(|key| names::is_key(key))?;
             // Something else stands there, such as a directory.
@@ -139,6 +149,17 @@ impl Workspace {
             }
             if let Some(record) = record {
                 self.relations.add_flag(key, &record.file);
+            }
+        }
+        match &edits.gate {
+            None => {}
+            Some(None) => self.gate = None,
+            Some(Some(content)) => {
+                let gate = Gate::of(readable(content)?, self.base.options.schema_major);
+                if gate.diagnostics.iter().any(|found| found.severity == Severity::Error) {
+                    return None;
+                }
+                self.gate = Some(Arc::new(GateRecord { content: content.clone(), gate }));
             }
         }
         let fits = self.flags.len() <= limits::FILES && self.segments.len() <= limits::FILES;
@@ -276,7 +297,9 @@ impl Workspace {
 impl Edits {
     fn paths(&self) -> Vec<(String, Option<Bytes>)> {
         let flags = self.flags.iter().map(|(key, content)| (flag_path(key), content.clone()));
-        flags.chain(self.segments.iter().map(|(key, content)| (segment_path(key), content.clone()))).collect()
+        let segments = self.segments.iter().map(|(key, content)| (segment_path(key), content.clone()));
+        let gate = self.gate.iter().map(|content| (GATE_FILE.to_owned(), content.clone()));
+        flags.chain(segments).chain(gate).collect()
     }
 }
 
@@ -350,6 +373,40 @@ mod tests {
         assert_eq!(parts(&delta().changing("segments/s.toml", segment.clone())), Some((0, 1)));
         assert_eq!(parts(&delta().changing("segments/new.toml", segment)), Some((0, 1)));
         assert_eq!(parts(&delta().changing("flags/a.toml", flag(""))), Some((0, 0)));
+    }
+
+    #[test]
+    fn changes_of_reflex_rules_are_taken_without_the_whole_and_touch_no_flag() {
+        let rules = |threshold: u32| {
+            format!(
+                "[[rule]]\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\nthreshold = {threshold}\n\
+                 action = \"block\"\n[[rule]]\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\n\
+                 threshold = 7\naction = \"block\"\n"
+            )
+        };
+        let before = workspace();
+
+        let (added, touched) = before.applied(&delta().changing("gate.toml", rules(5))).unwrap();
+        assert!(matches!(touched, Touched::Parts { flags, .. } if flags.is_empty()));
+        assert_eq!(added.manifest().reflex_rules.len(), 2);
+        assert!(before.manifest().reflex_rules.is_empty());
+        let (changed, _) = added.applied(&delta().changing("gate.toml", rules(9))).unwrap();
+        let (gone, _) = changed.applied(&delta().removing("gate.toml")).unwrap();
+
+        for (workspace, warned) in [(&before, None), (&added, Some(7)), (&changed, Some(1)), (&gone, None)] {
+            // As if the whole had been looked at.
+            let whole = Workspace::new(workspace.tree(), &LintOptions::new()).unwrap();
+            assert_eq!(whole.fingerprint(), workspace.fingerprint());
+            assert_eq!(whole.report(), workspace.report());
+            assert_eq!(whole.manifest(), workspace.manifest());
+            let report = workspace.report();
+            let found = report.warnings().find(|found| found.code == "W014").map(|found| found.line);
+            assert_eq!(found, warned, "{report:?}");
+        }
+        assert_eq!(gone.fingerprint(), before.fingerprint());
+        let report = added.applied(&delta().changing("gate.toml", "[[rule]]\ntag = \"x\"\n")).unwrap_err();
+        assert!(report.errors().all(|found| found.file.as_path() == std::path::Path::new("gate.toml")));
+        assert!(report.has_errors());
     }
 
     #[test]

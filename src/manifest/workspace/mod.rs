@@ -12,11 +12,13 @@ use bytes::Bytes;
 pub(crate) use self::change::Touched;
 use self::{digests::Digests, relations::Relations, shelf::Shelf};
 use super::{
-    Fingerprint, Layout, LintDiagnostic, LintOptions, LintReport, Manifest,
+    Fingerprint, GATE_FILE, Layout, LintDiagnostic, LintOptions, LintReport, Manifest,
     lint::{
         Parsed, Segments, cross,
         findings::{Findings, Kept},
-        in_order, rules, slug,
+        in_order,
+        reflex::Gate,
+        rules, slug,
     },
     model::{AttrType, Environment, Flag, Segment},
     parse::{FlagFile, NamespaceFile, SegmentFile},
@@ -26,8 +28,8 @@ use crate::document::{Delta, Entry, Tree};
 /// A namespace that has passed lint, with what checking its next change needs.
 ///
 /// Applying a change gives a new workspace and leaves this one as it was; the two share every file that is in both.
-/// A change to flags and segments costs what those files cost, and those that depend on them; any other change costs
-/// what the whole costs, and so does a report of errors.
+/// A change to flags, segments and `gate.toml` costs what those files cost, and those that depend on them; any other
+/// change costs what the whole costs, and so does a report of errors.
 ///
 /// # Examples
 /// ```
@@ -51,18 +53,19 @@ pub struct Workspace {
     base: Arc<Base>,
     flags: Shelf<Arc<str>, Arc<FlagRecord>>,
     segments: Shelf<Arc<str>, Arc<SegmentRecord>>,
+    gate: Option<Arc<GateRecord>>,
     relations: Relations,
     digests: Digests,
     fingerprint: Fingerprint,
 }
 
-/// What changes to flags and segments leave as it is.
+/// What changes to flags, segments and reflex rules leave as it is.
 #[derive(Debug)]
 struct Base {
     options: LintOptions,
     slug: String,
     namespace: NamespaceFile,
-    /// The entries that are neither flag nor segment.
+    /// The entries that are neither flag nor segment nor `gate.toml`.
     others: Tree,
     /// What was found about the layout and in `namespace.toml`.
     diagnostics: Vec<LintDiagnostic>,
@@ -87,6 +90,13 @@ struct SegmentRecord {
     parsed: Kept,
 }
 
+/// `gate.toml` with what was found in it.
+#[derive(Debug)]
+struct GateRecord {
+    content: Bytes,
+    gate: Gate,
+}
+
 impl Workspace {
     /// Checks the files of a tree.
     ///
@@ -94,7 +104,7 @@ impl Workspace {
     /// The report, when it has errors.
     pub fn new(tree: Tree, options: &LintOptions) -> Result<Self, LintReport> {
         let layout = Layout::of(&tree);
-        let Parsed { mut lint, namespace, mut sources } = Parsed::of(&tree, &layout, options);
+        let Parsed { mut lint, namespace, gate, mut sources } = Parsed::of(&tree, &layout, options);
         let slug = slug(&namespace, options);
         let diagnostics = lint.diagnostics.clone();
         let flags: Vec<Kept> =
@@ -102,7 +112,7 @@ impl Workspace {
         let segments: Vec<Kept> =
             sources.segments.values().map(|source| source.file.findings.kept().clone()).collect();
         let whole = cross::check(&mut sources, namespace.environments.as_deref(), &layout);
-        let found = lint.diagnostics.iter().chain(&whole.diagnostics);
+        let found = lint.diagnostics.iter().chain(&whole.diagnostics).chain(&gate.diagnostics);
         let broken = found.map(|diagnostic| diagnostic.severity).any(|s| s == super::Severity::Error)
             || sources
                 .flags
@@ -114,7 +124,7 @@ impl Workspace {
                 .any(|source| source.file.findings.has_errors() || source.model.is_none());
         if broken {
             lint.diagnostics.extend(whole.diagnostics);
-            return Err(lint.finish(slug, namespace, sources, whole.attributes, &layout).report);
+            return Err(lint.finish(slug, namespace, gate, sources, whole.attributes, &layout).report);
         }
         let mut others = tree.clone();
         let content = |path: &str| tree.file(path).cloned().unwrap_or_default();
@@ -160,10 +170,14 @@ impl Workspace {
                 ))
             })
             .collect();
+        let gate = layout.gate.map(|_| {
+            others.remove(GATE_FILE);
+            Arc::new(GateRecord { content: content(GATE_FILE), gate })
+        });
         let relations = Relations::of(&flags, &segments);
         let base = Base { options: options.clone(), slug, namespace, others, diagnostics };
         let fingerprint = digests.fingerprint();
-        Ok(Self { base: Arc::new(base), flags, segments, relations, digests, fingerprint })
+        Ok(Self { base: Arc::new(base), flags, segments, gate, relations, digests, fingerprint })
     }
 
     /// Applies a change and checks what it touches.
@@ -186,6 +200,7 @@ impl Workspace {
             .map(|(key, record)| (key.to_string(), record.file.segment.clone()))
             .collect();
         manifest.attributes = self.relations.attributes().map(|(name, t)| (name.to_owned(), t)).collect();
+        manifest.reflex_rules = self.gate.as_ref().map_or_else(Vec::new, |record| record.gate.rules.clone());
         manifest
     }
 
@@ -213,6 +228,7 @@ impl Workspace {
     #[must_use]
     pub fn report(&self) -> LintReport {
         let mut diagnostics = self.base.diagnostics.clone();
+        diagnostics.extend(self.gate.iter().flat_map(|record| &record.gate.diagnostics).cloned());
         diagnostics.extend(self.relations.unreached().map(cross::no_rule_reaches));
         for (key, record) in self.flags.iter() {
             let path = flag_path(key);
@@ -248,6 +264,9 @@ impl Workspace {
         let mut tree = self.base.others.clone();
         for (key, record) in self.flags.iter() {
             tree.insert(flag_path(key), Entry::File(record.content.clone()));
+        }
+        if let Some(record) = &self.gate {
+            tree.insert(GATE_FILE, Entry::File(record.content.clone()));
         }
         for (key, record) in self.segments.iter() {
             tree.insert(segment_path(key), Entry::File(record.content.clone()));

@@ -1,5 +1,6 @@
 //! `leverframe admin`: an operator's work, straight on the store.
 
+mod gate_keys;
 mod lists;
 mod tokens;
 
@@ -16,21 +17,33 @@ use serde_json::{Value, json};
 
 use super::serve;
 use crate::{
-    args::{AdminCommand, AtArgs, Format, NamespaceCommand, TenantCommand},
+    args::{AdminCommand, AtArgs, Format, NamespaceCommand, StoreArgs, TenantCommand},
     failure::{Failure, exit},
     output::{BOLD, Envelope, Out, styled},
 };
 
 pub(super) fn run(command: &AdminCommand, out: &mut Out) -> Result<u8, Failure> {
+    if let AdminCommand::GateKey(command) = command {
+        return gate_keys::run(command, out);
+    }
+    let Some(at) = place(command) else { return Ok(exit::OK) };
+    at_desk(&at.store, at.format.format, async |desk| desk.run(command, out).await)
+}
+
+/// Opens the store, lets an operator work on it, and closes it.
+fn at_desk<T>(
+    store: &StoreArgs,
+    format: Format,
+    work: impl AsyncFnOnce(&Desk) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let at = place(command);
     let mut options = ServeOptions::from_environment()?;
-    serve::place(&at.store, &mut options)?;
+    serve::place(store, &mut options)?;
     runtime.block_on(async {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let store = store::open(&options.data, options.database.as_ref(), Arc::clone(&clock)).await?;
         let desk = Desk {
-            at,
+            format,
             // A URL is not shown: it may hold a password.
             source: options
                 .database
@@ -40,15 +53,15 @@ pub(super) fn run(command: &AdminCommand, out: &mut Out) -> Result<u8, Failure> 
             store: Arc::clone(&store),
             clock,
         };
-        let done = desk.run(command, out).await;
+        let done = work(&desk).await;
         store.close().await;
         done
     })
 }
 
-/// Where a command's store is.
-fn place(command: &AdminCommand) -> &AtArgs {
-    match command {
+/// Where the store of a command is that works on nothing else.
+fn place(command: &AdminCommand) -> Option<&AtArgs> {
+    Some(match command {
         AdminCommand::Bootstrap { at, .. }
         | AdminCommand::Migrate { at }
         | AdminCommand::Backup { at, .. }
@@ -58,19 +71,20 @@ fn place(command: &AdminCommand) -> &AtArgs {
             at
         }
         AdminCommand::Token(command) => tokens::place(command),
-    }
+        AdminCommand::GateKey(_) => return None,
+    })
 }
 
 /// An operator at work, with what a command needs besides.
-struct Desk<'a> {
-    at: &'a AtArgs,
+struct Desk {
+    format: Format,
     source: String,
     admin: Admin,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
 }
 
-impl Desk<'_> {
+impl Desk {
     async fn run(&self, command: &AdminCommand, out: &mut Out) -> Result<u8, Failure> {
         match command {
             AdminCommand::Bootstrap { name, force, .. } => {
@@ -83,6 +97,8 @@ impl Desk<'_> {
                 );
             }
             AdminCommand::Token(command) => return self.token(command, out).await,
+            // Not of the store alone.
+            AdminCommand::GateKey(_) => Ok(()),
             AdminCommand::Tenant(command) => self.tenant(command, out).await,
             AdminCommand::Namespace(command) => self.namespace(command, out).await,
             AdminCommand::Migrate { .. } => {
@@ -168,7 +184,7 @@ impl Desk<'_> {
         text: &str,
         out: &mut Out,
     ) -> Result<(), Failure> {
-        match self.at.format.format {
+        match self.format {
             Format::Human => out.line(text),
             Format::Json => Envelope::new(query, inputs, &self.source).write(out, result),
         }
@@ -183,7 +199,7 @@ impl Desk<'_> {
         table: &lists::List,
         out: &mut Out,
     ) -> Result<(), Failure> {
-        match self.at.format.format {
+        match self.format {
             Format::Human => table.write(of, out),
             Format::Json => {
                 let result = json!({ of: table.entries });

@@ -23,7 +23,7 @@ pub(super) fn place(command: &TokenCommand) -> &AtArgs {
     }
 }
 
-impl Desk<'_> {
+impl Desk {
     pub(super) async fn token(&self, command: &TokenCommand, out: &mut Out) -> Result<u8, Failure> {
         match command {
             TokenCommand::Mint { .. } => self.mint(command, out).await,
@@ -94,7 +94,7 @@ impl Desk<'_> {
         out: &mut Out,
     ) -> Result<u8, Failure> {
         let token = &issued.token;
-        match self.at.format.format {
+        match self.format {
             Format::Human => {
                 let bound_to = lists::bound_to(token);
                 let until = token.expires_at.map(|at| format!(" until {}", rfc3339(at))).unwrap_or_default();

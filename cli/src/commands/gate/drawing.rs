@@ -179,10 +179,7 @@ fn totals(totals: &Value) -> Option<String> {
 fn rule_lines(rule: &Value, now: Option<SystemTime>) -> Vec<String> {
     let in_force = rule["in_force"].as_bool() == Some(true);
     let name = format!("{}/{}", text(&rule["namespace"]), text(&rule["name"]));
-    let tag = match rule["tag"].as_str() {
-        Some("*") => "all traffic".to_owned(),
-        tag => tag_name(tag.unwrap_or_default()),
-    };
+    let tag = tag_name(rule["tag"].as_str().unwrap_or_default());
     let asks = format!(
         "{tag}: {} {} {} over {} s → {}",
         text(&rule["metric"]),
@@ -228,10 +225,11 @@ fn action(action: &Value) -> String {
     }
 }
 
-/// Tags that stand for calls without one.
+/// Names a tag, and what stands for one.
 fn tag_name(tag: &str) -> String {
     match tag {
         "__default__" => "(untagged)".to_owned(),
+        "*" => "(all calls)".to_owned(),
         "" => "(unknown)".to_owned(),
         tag => clean(tag),
     }

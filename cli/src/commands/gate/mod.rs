@@ -40,7 +40,7 @@ impl Gate {
 }
 
 /// Checks that a name can stand in a path; what it must be like beyond that, the server knows.
-fn org(name: &str) -> Result<&str, Failure> {
+pub(super) fn org(name: &str) -> Result<&str, Failure> {
     match leverframe::manifest::is_slug(name) {
         true => Ok(name),
         false => Err(Failure::usage(format!("`{}` is no organisation", name.escape_debug()))

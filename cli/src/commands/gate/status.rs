@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use leverframe::{backends::clock_system::SystemClock, traits::Clock};
 use serde_json::{Value, json};
 
-use super::{Gate, drawing, org};
+use super::{Gate, drawing, failure, org};
 use crate::{
     args::{Format, GateStatusArgs},
     failure::{Failure, exit},
@@ -46,9 +46,9 @@ async fn watch(args: &GateStatusArgs, gate: &Gate, out: &mut Out) -> Result<u8, 
             return Ok(exit::OK);
         };
         match seen {
-            Err(failure) if first || failure.code() == exit::REFUSED => return Err(failure),
-            Err(failure) => {
-                let message = failure.message().to_owned();
+            Err(error) if first || error.code() == exit::REFUSED => return Err(error),
+            Err(error) => {
+                let message = error.message().to_owned();
                 if said.as_ref() != Some(&message) {
                     out.note(format!("{}: {message}", styled(YELLOW, "not refreshed")));
                     said = Some(message);
@@ -95,14 +95,14 @@ async fn look(gate: &Gate, org: Option<&str>) -> Result<Seen, Failure> {
     if let Some(org) = org {
         return Ok(Seen { orgs: vec![status(gate, org).await?], more: false });
     }
-    let list = gate.get(&format!("gate?limit={MOST}")).await?;
+    let listed = gate.api.list("gate", "orgs", MOST + 1).await.map_err(failure)?;
     let mut orgs = Vec::new();
-    for listed in list["orgs"].as_array().into_iter().flatten().take(MOST) {
+    for listed in listed.iter().take(MOST) {
         // Whoever the server is, no path is made of what is no name.
         let Ok(org) = super::org(listed["org"].as_str().unwrap_or_default()) else { continue };
         orgs.push(status(gate, org).await?);
     }
-    Ok(Seen { orgs, more: !list["next_cursor"].is_null() })
+    Ok(Seen { orgs, more: listed.len() > MOST })
 }
 
 async fn status(gate: &Gate, org: &str) -> Result<Value, Failure> {

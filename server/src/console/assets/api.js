@@ -79,6 +79,8 @@ export async function all(part, most = 20_000) {
 const ns = (tenant, namespace) =>
   `tenants/${encodeURIComponent(tenant)}/namespaces/${encodeURIComponent(namespace)}`;
 
+const gateOf = (org) => `gate/${encodeURIComponent(org)}`;
+
 function archiveForm(file) {
   const form = new FormData();
   form.append("archive", file, "archive.tar.gz");
@@ -121,6 +123,9 @@ export const api = {
   tokens: (part) => page("tokens", "tokens", part),
   createToken: (body) => json("POST", "tokens", { body }),
   revokeToken: (id) => send("DELETE", `tokens/${encodeURIComponent(id)}`),
+  gates: (part) => page("gate", "orgs", part),
+  gate: (org, signal) => json("GET", gateOf(org), { signal }),
+  setGate: (org, body) => json("PATCH", gateOf(org), { body }),
   audit: (tenant, part) => page(tenant ? `tenants/${encodeURIComponent(tenant)}/audit` : "audit", "events", part),
 
   events: (query, headers, signal) => send("GET", "events", { query, headers: { accept: "text/event-stream", ...headers }, signal }),

@@ -70,6 +70,54 @@ export function swap(container, ...children) {
   return container;
 }
 
+/**
+ * Makes what a container holds like `children`, and leaves every element in place that is still there: for what arrives
+ * every second. Elements with a `data-key` are known by it, others by their tag and place. Focus, selection, scroll places
+ * and what the pointer is over stay as they are; so do listeners, which must not hold what changes.
+ */
+export function morph(container, ...children) {
+  const like = document.createDocumentFragment();
+  append(like, children);
+  align(container, like);
+  return container;
+}
+
+function align(at, like) {
+  const keyed = new Map([...at.children].filter(({ dataset }) => dataset.key).map((child) => [child.dataset.key, child]));
+  let next = at.firstChild;
+  for (const wanted of [...like.childNodes]) {
+    const key = wanted.dataset?.key;
+    let have = key ? keyed.get(key) : next;
+    while (!key && have?.dataset?.key) have = have.nextSibling;
+    if (!have || have.nodeName !== wanted.nodeName) {
+      at.insertBefore(wanted, next);
+      continue;
+    }
+    if (have === next) next = next.nextSibling;
+    else at.insertBefore(have, next);
+    become(have, wanted);
+  }
+  while (next) {
+    const gone = next;
+    next = next.nextSibling;
+    gone.remove();
+  }
+}
+
+function become(node, like) {
+  if (node.nodeType === Node.TEXT_NODE) {
+    if (node.data !== like.data) node.data = like.data;
+    return;
+  }
+  for (const { name, value } of [...like.attributes]) {
+    if (name !== "style" && node.getAttribute(name) !== value) node.setAttribute(name, value);
+  }
+  for (const { name } of [...node.attributes]) if (name !== "style" && !like.hasAttribute(name)) node.removeAttribute(name);
+  // Through the object model: the content policy forbids the attribute.
+  for (const name of like.style) if (node.style.getPropertyValue(name) !== like.style.getPropertyValue(name)) node.style.setProperty(name, like.style.getPropertyValue(name));
+  align(node, like);
+}
+
 function keep(node) {
   const holder = node.closest("[id], [data-key]");
   if (!holder) return { ids: [] };

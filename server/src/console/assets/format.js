@@ -45,3 +45,16 @@ export function number(count) {
 export function percent(buckets) {
   return `${Number((buckets / 100).toFixed(2))}%`;
 }
+
+/** `0.4`, `12.5`, `1,200`: as many digits as say something. */
+export function amount(value) {
+  if (!Number.isFinite(value)) return "–";
+  const digits = Number.isInteger(value) || Math.abs(value) >= 100 ? 0 : Math.abs(value) >= 10 ? 1 : 2;
+  return value.toLocaleString("en", { maximumFractionDigits: digits });
+}
+
+/** `12.5 ms`, `1.2 s` */
+export function milliseconds(value) {
+  if (!Number.isFinite(value)) return "–";
+  return value >= 1000 ? `${amount(value / 1000)} s` : `${amount(value)} ms`;
+}

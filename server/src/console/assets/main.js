@@ -17,6 +17,7 @@ import { historyPage } from "./pages/history.js";
 import { uploadPage } from "./pages/upload.js";
 import { tryPage } from "./pages/try.js";
 import { clientsPage } from "./pages/clients.js";
+import { gatePage, gatesPage } from "./pages/gate.js";
 
 const app = document.getElementById("app");
 const main = h("main", { id: "main", tabindex: "-1" });
@@ -94,10 +95,12 @@ function sceneOf({ path, query }) {
   if (root === undefined) return { ...scene, id: "home", make: homePage, title: "Namespaces" };
   if (root === "tokens") return { ...scene, id: "tokens", make: tokensPage, title: "Tokens", section: "tokens" };
   if (root === "audit") return { ...scene, id: "audit", make: auditPage, title: "Audit log", section: "audit" };
+  if (root === "gate") return { ...scene, id: "gate", make: gatesPage, title: "Gate", section: "gate" };
   if (root !== "t" || tenant === undefined) return { ...scene, id: "nowhere", make: nowhere, title: "No such page" };
   if (third === undefined) return { ...scene, tenant, id: `t/${tenant}`, make: tenantPage, title: tenant };
   if (third === "tokens") return { ...scene, tenant, id: `t/${tenant}/tokens`, make: tokensPage, title: "Tokens", section: "tokens" };
   if (third === "audit") return { ...scene, tenant, id: `t/${tenant}/audit`, make: auditPage, title: "Audit log", section: "audit" };
+  if (third === "gate") return { ...scene, tenant, id: `t/${tenant}/gate`, make: gatePage, title: "Gate", section: "gate" };
   if (third !== "n" || namespace === undefined) return { ...scene, id: "nowhere", make: nowhere, title: "No such page" };
   const known = SECTIONS.find(([name]) => name === (section ?? (session.may("manifest.read", tenant, namespace) ? "flags" : "try")));
   if (!known) return { ...scene, tenant, namespace, id: "nowhere", make: nowhere, title: "No such page" };
@@ -164,11 +167,11 @@ function tabsOf(tenant, namespace, section) {
       .map(([name, title]) => tab(to(namespacePath(tenant, namespace, name)), title, name === section));
   }
   if (tenant && session.may("token.manage", tenant)) {
-    return [tab(to(["t", tenant]), "Namespaces", !section), tab(to(["t", tenant, "tokens"]), "Tokens", section === "tokens"),
+    return [tab(to(["t", tenant]), "Namespaces", !section), tab(to(["t", tenant, "gate"]), "Gate", section === "gate"), tab(to(["t", tenant, "tokens"]), "Tokens", section === "tokens"),
       tab(to(["t", tenant, "audit"]), "Audit log", section === "audit")];
   }
   if (!tenant && session.self.type === "superadmin") {
-    return [tab("#/", "Namespaces", !section), tab("#/tokens", "Tokens", section === "tokens"), tab("#/audit", "Audit log", section === "audit")];
+    return [tab("#/", "Namespaces", !section), tab("#/gate", "Gate", section === "gate"), tab("#/tokens", "Tokens", section === "tokens"), tab("#/audit", "Audit log", section === "audit")];
   }
   return [];
 }

@@ -3,17 +3,16 @@
 import { api } from "../api.js";
 import { h, swap } from "../dom.js";
 import { plural } from "../format.js";
+import { poll } from "../parts/poll.js";
 import { chip, empty, failed, heading, loading, table, time } from "../ui.js";
 
 const EVERY_MS = 5000;
 
 export function clientsPage({ tenant, namespace, live, signal }) {
   const body = h("div");
-  let timer = 0;
   let answer = null;
 
   async function read() {
-    clearTimeout(timer);
     try {
       const got = await api.clients(tenant, namespace, signal);
       // Whoever has version 7 is behind since version 8 was uploaded.
@@ -22,14 +21,8 @@ export function clientsPage({ tenant, namespace, live, signal }) {
       draw();
     } catch (error) {
       if (signal.aborted) return;
-      swap(body, failed(error, () => { swap(body, loading("clients")); read(); }));
+      swap(body, failed(error, () => { swap(body, loading("clients")); reading.now(); }));
     }
-    if (!signal.aborted) again();
-  }
-
-  // A page that nobody looks at asks nothing.
-  function again() {
-    timer = setTimeout(() => (document.hidden ? again() : read()), EVERY_MS);
   }
 
   let known = { version: 0, at: new Map() };
@@ -53,12 +46,12 @@ export function clientsPage({ tenant, namespace, live, signal }) {
       h("p.quiet", "Streams of the server process that answers this page; of several on one database, each knows its own."));
   }
 
-  const off = live?.on((kind) => { if (kind === "model") read(); });
   swap(body, loading("clients"));
-  read();
+  const reading = poll(read, EVERY_MS);
+  const off = live?.on((kind) => { if (kind === "model") reading.now(); });
   return {
     node: h("div.page", heading("Clients"), body),
-    stop() { clearTimeout(timer); off?.(); },
+    stop() { reading.stop(); off?.(); },
   };
 }
 
