@@ -1,4 +1,5 @@
-//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome; nor does a limiter.
+//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome, and neither does a gate or a
+//! limiter.
 #![cfg(feature = "async-tokio")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
@@ -6,11 +7,8 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use allocation_counter::measure;
 use leverframe::{
-    EvalContext, ExdClient, Namespace,
-    gate::{
-        WaitState,
-        limiter::{AdaptiveLimiter, Permit, Priority},
-    },
+    EvalContext, ExdClient, Namespace, Policy, WaitState,
+    gate::limiter::{AdaptiveLimiter, Permit, Priority},
     testing::ManualClock,
 };
 
@@ -162,6 +160,35 @@ fn an_entry_allocates_nothing_after_the_first_of_its_tag() {
     let run = || (0..1_000).for_each(|_| drop(black_box(ws.enter(Some("checkout"), Some(1.0)))));
 
     assert_eq!(measure(run).count_total, 0);
+}
+
+#[test]
+fn a_gate_allocates_nothing_but_for_the_first_call_of_a_tag() {
+    let ws = WaitState::builder()
+        .publish_key("pk")
+        .secret_key("sk")
+        .base_url("http://127.0.0.1:9")
+        .build()
+        .unwrap();
+    let throttle = [("slow".to_owned(), 50)].into();
+    ws.set_policy(Policy {
+        tag_max_weights: [("free", 1.0), ("pro", 50.0), ("batch", 0.0)].into(),
+        throttle,
+        ..Policy::default()
+    });
+    let tags = [None, Some("free"), Some("pro"), Some("batch"), Some("slow"), Some("of no policy")];
+    let every_call = || {
+        for tag in tags {
+            black_box(ws.gate(tag, Some(2.0)));
+            ws.report_latency(3.5, tag);
+            ws.report_error(tag);
+            drop(ws.timer(tag));
+        }
+    };
+    // The first time, tags get their places, and the thread its slot of the snapshot pointer.
+    every_call();
+
+    assert_eq!(measure(every_call).count_total, 0);
 }
 
 #[test]
