@@ -123,10 +123,7 @@ struct Route {
 
 impl Default for Route {
     fn default() -> Self {
-        Self {
-            statuses: std::array::from_fn(|_| AtomicU64::new(0)),
-            durations: Durations::default(),
-        }
+        Self { statuses: std::array::from_fn(|_| AtomicU64::new(0)), durations: Durations::default() }
     }
 }
 

@@ -123,11 +123,11 @@ async fn commit(control: &Arc<Control>, batch: Vec<Waiting>) {
         }
         Err(problem) => vec![Err(problem); pulses.len()],
     };
-    let told = pulses.into_iter().zip(answers).zip(outcomes).map(|((pulse, (answer, _room)), outcome)| Told {
-        site: pulse.site,
-        answer,
-        outcome,
-    });
+    let told = pulses
+        .into_iter()
+        .zip(answers)
+        .zip(outcomes)
+        .map(|((pulse, (answer, _room)), outcome)| Told { site: pulse.site, answer, outcome });
     control.counted(told.collect());
 }
 

@@ -21,11 +21,6 @@ mod token;
 mod view;
 mod watch;
 
-pub use self::{
-    issue::{IssuedGateKey, NewGateKey, issue_gate_key},
-    metrics::GateMetrics,
-    store::{Evaluate, GateStore},
-};
 pub(crate) use self::{
     control::Control,
     keys::Known,
@@ -33,4 +28,9 @@ pub(crate) use self::{
     token::{Claims, VALID_FOR as TOKEN_VALID_FOR, millis},
     view::{Client, View},
     watch::patience,
+};
+pub use self::{
+    issue::{IssuedGateKey, NewGateKey, issue_gate_key},
+    metrics::GateMetrics,
+    store::{Evaluate, GateStore},
 };

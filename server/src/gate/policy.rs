@@ -161,7 +161,10 @@ mod tests {
             let both = strictest(order).unwrap();
             assert!(both.kill_signal);
             assert_eq!(both.global_max_weight, 9.0);
-            assert_eq!((both.tag_max_weights.get("a"), both.tag_max_weights.get("c")), (Some(2.0), Some(1.0)));
+            assert_eq!(
+                (both.tag_max_weights.get("a"), both.tag_max_weights.get("c")),
+                (Some(2.0), Some(1.0))
+            );
             assert_eq!((both.throttle["a"], both.throttle["b"]), (20, 50));
             assert_eq!(both.status, None);
         }

@@ -80,15 +80,11 @@ fn within_bounds(mut payload: PulsePayload) -> Window {
     }
     let mut window = pulse_window(&payload);
     for counted in window.values_mut() {
-        for number in [
-            &mut counted.calls,
-            &mut counted.denied,
-            &mut counted.errors,
-            &mut counted.latency_micros,
-        ]
-        .into_iter()
-        .chain(&mut counted.buckets)
-        .chain(counted.custom.values_mut().map(|values| &mut values.count))
+        for number in
+            [&mut counted.calls, &mut counted.denied, &mut counted.errors, &mut counted.latency_micros]
+                .into_iter()
+                .chain(&mut counted.buckets)
+                .chain(counted.custom.values_mut().map(|values| &mut values.count))
         {
             *number = (*number).min(MOST);
         }
@@ -168,7 +164,9 @@ mod tests {
     #[test]
     fn a_pulse_is_of_the_site_that_it_names_or_its_key_does() {
         let site = |key_of: Option<&str>, named: Value| {
-            read(&key(key_of), &pulse(&[("siteId", named)])).map(|pulse| pulse.site.site).map_err(|p| p.code())
+            read(&key(key_of), &pulse(&[("siteId", named)]))
+                .map(|pulse| pulse.site.site)
+                .map_err(|p| p.code())
         };
 
         assert_eq!(site(None, Value::Null), Ok("default".to_owned()));
@@ -183,7 +181,15 @@ mod tests {
 
     #[test]
     fn what_is_no_pulse_is_refused() {
-        for body in ["", "null", "[]", "{}", "{", r#"["i",null,1,0,{"latency":0,"errors":0},[],1,null]"#, "\u{1f}\u{8b}"] {
+        for body in [
+            "",
+            "null",
+            "[]",
+            "{}",
+            "{",
+            r#"["i",null,1,0,{"latency":0,"errors":0},[],1,null]"#,
+            "\u{1f}\u{8b}",
+        ] {
             assert_eq!(read(&key(None), body.as_bytes()).unwrap_err().code(), "bad_request", "{body}");
         }
         for change in [
@@ -232,7 +238,8 @@ mod tests {
             .collect();
         let tag = |tag: &str| json!({"tag": tag, "latency": 0, "count": 1, "customMetrics": metrics});
 
-        let read = read_one(&[("tagMetrics", json!([tag("a\0b"), tag(&"x".repeat(129)), tag("ok")]))]).unwrap();
+        let read =
+            read_one(&[("tagMetrics", json!([tag("a\0b"), tag(&"x".repeat(129)), tag("ok")]))]).unwrap();
 
         let tags: Vec<&str> = read.window.keys().map(String::as_str).filter(|tag| !tag.is_empty()).collect();
         assert_eq!(tags, [OTHER, "ok"]);

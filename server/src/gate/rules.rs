@@ -28,7 +28,7 @@ pub(super) async fn read(store: &dyn Store, heads: &Heads, org: &str) -> Result<
         let namespaces = store.namespaces(Some(org), &page).await?;
         for namespace in namespaces.items {
             match heads.current(org, &namespace.slug).await {
-                Ok(Some(head)) => rules.extend(rules_of(&head).iter().map(|rule| {
+                Ok(Some(head)) => rules.extend(head.manifest.reflex_rules.iter().map(|rule| {
                     let mut rule = rule.clone();
                     rule.name = format!("{}/{}", namespace.slug, rule.name);
                     rule
@@ -93,8 +93,4 @@ pub(super) fn tell(
             _ => {}
         }
     }
-}
-
-fn rules_of(_: &crate::heads::Head) -> &[ReflexRule] {
-    &[]
 }

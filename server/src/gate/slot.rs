@@ -56,8 +56,7 @@ impl<T: Send + Sync> Slot<T> {
     pub(super) fn fresh(&self, now: Tick) -> Option<Arc<T>> {
         let held = self.held.load();
         let held = held.as_ref()?;
-        let is_fresh =
-            held.doubts == self.doubts.load(Ordering::Acquire) && now - held.read_at < BELIEVED;
+        let is_fresh = held.doubts == self.doubts.load(Ordering::Acquire) && now - held.read_at < BELIEVED;
         is_fresh.then(|| Arc::clone(&held.value))
     }
 
@@ -155,9 +154,8 @@ mod tests {
         get(&slot, Tick::ORIGIN, 1).await;
         slot.doubt();
 
-        let failed = slot
-            .get(Tick::ORIGIN, || async { Err(Error::new(ErrorKind::Unavailable, "read")) })
-            .await;
+        let failed =
+            slot.get(Tick::ORIGIN, || async { Err(Error::new(ErrorKind::Unavailable, "read")) }).await;
 
         assert!(failed.is_err());
         assert_eq!((slot.fresh(Tick::ORIGIN), slot.last()), (None, Some(Arc::new(1))));

@@ -8,11 +8,7 @@ use std::{
 use leverframe::{Result, traits::Tick};
 use tokio::sync::watch;
 
-use super::{
-    commit::closed,
-    control::Control,
-    model::SiteId,
-};
+use super::{commit::closed, control::Control, model::SiteId};
 use crate::model::PageRequest;
 
 /// Between two looks at everything.

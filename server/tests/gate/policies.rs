@@ -75,7 +75,8 @@ async fn a_policy_by_token_is_what_pulses_were_told_last() {
     let stage = Stage::new().await;
     let Key { publish, secret } = &stage.key;
     let keys = json!({"publishKey": publish, "secretKey": secret});
-    let token = stage.server.post("/v1/auth/token", "", &keys).await.json()["token"].as_str().unwrap().to_owned();
+    let token =
+        stage.server.post("/v1/auth/token", "", &keys).await.json()["token"].as_str().unwrap().to_owned();
 
     for limit in [5, 7, 3] {
         stage.set(json!({"global_max_weight": limit})).await;
@@ -119,9 +120,8 @@ async fn an_instance_that_is_silent_is_forgotten_and_its_counts_are_not() {
 #[tokio::test]
 async fn pulses_on_their_way_when_the_server_stops_are_counted_and_answered() {
     let stage = Stage::new().await;
-    let sending: Vec<_> = (0..50)
-        .map(|n| tokio::spawn(stage.signed(&stage.calls(&format!("i-{n}"), 1)).send()))
-        .collect();
+    let sending: Vec<_> =
+        (0..50).map(|n| tokio::spawn(stage.signed(&stage.calls(&format!("i-{n}"), 1)).send())).collect();
 
     stage.server.running.stop(Some(Duration::from_secs(30))).await;
 

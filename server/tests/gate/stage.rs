@@ -41,7 +41,14 @@ impl Stage {
 
     pub(crate) async fn with(change: impl FnOnce(&mut ServeOptions)) -> Self {
         let clock = ManualClock::new();
-        let server = TestServer::start_with(Arc::new(clock.clone()), change).await;
+        let mut server = TestServer::start_with(Arc::new(clock.clone()), change).await;
+        // A connection that was opened in vain is closed when the clock is moved on, and must not be used then.
+        server.http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(60))
+            .pool_max_idle_per_host(0)
+            .build()
+            .unwrap();
         let key = key(&server, "acme", None).await;
         Self { server, clock, key }
     }
@@ -96,7 +103,7 @@ impl Stage {
     pub(crate) async fn seconds_until(&self, most: u32, holds: impl Fn(&Value) -> bool + Sync) -> u32 {
         for second in 0..=most {
             // The server looks at its rules beside the requests: it has to get to it within the second.
-            for _ in 0..50 {
+            for _ in 0..10 {
                 if holds(&self.status().await) {
                     return second;
                 }
@@ -173,8 +180,7 @@ pub(crate) async fn upload_rules(server: &TestServer, gate: &str) {
         b"--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\r\n".to_vec();
     body.extend(archive::pack(&tree).unwrap());
     body.extend_from_slice(b"\r\n--b--\r\n");
-    let put =
-        server.request(Method::PUT, "/api/v1/tenants/acme/namespaces/payments/manifest", &server.root);
+    let put = server.request(Method::PUT, "/api/v1/tenants/acme/namespaces/payments/manifest", &server.root);
     let put = put.header("content-type", "multipart/form-data; boundary=b").body(body);
     let answer = server.send(put).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

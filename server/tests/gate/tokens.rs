@@ -23,9 +23,7 @@ async fn token(server: &TestServer, key: &Key) -> String {
 async fn whoever_has_the_secret_gets_a_token_that_gets_the_policy() {
     let stage = Stage::new().await;
 
-    for (ask_at, get_at) in
-        [("/v1/auth/token", "/v1/policy/acme"), ("//v1/auth/token", "//v1/policy/acme")]
-    {
+    for (ask_at, get_at) in [("/v1/auth/token", "/v1/policy/acme"), ("//v1/auth/token", "//v1/policy/acme")] {
         let answer = ask(&stage.server, ask_at, &stage.key).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         let json = answer.json();

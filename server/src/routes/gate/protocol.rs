@@ -67,7 +67,7 @@ struct TokenAnswer {
 ///
 /// The path may begin with a doubled slash.
 #[utoipa::path(
-    post, path = "/v1/auth/token", tag = "gate", request_body = Keys,
+    post, path = "/v1/auth/token", tag = "gate", security(("gate_key" = [])), request_body = Keys,
     responses((status = 200, description = "It is valid for an hour, or until the key is revoked", body = TokenAnswer), Refusals)
 )]
 async fn token(
@@ -77,7 +77,8 @@ async fn token(
 ) -> Result<Answer<TokenAnswer>, Problem> {
     let body = extract::body(request, &app).await?;
     // What a parser says may repeat what was sent.
-    let keys: Option<Keys> = body.trim_ascii_start().starts_with(b"{").then(|| extract::parsed(&body).ok()).flatten();
+    let keys: Option<Keys> =
+        body.trim_ascii_start().starts_with(b"{").then(|| extract::parsed(&body).ok()).flatten();
     let Some(Keys { publish_key, secret_key }) = keys else {
         return Err(Problem::bad_request("the body must be an object with `publishKey` and `secretKey`"));
     };
@@ -103,7 +104,7 @@ async fn token(
 /// with the `pulseId` of one that is counted is answered alike and not counted again; one with the `ts` of an earlier
 /// one of the instance is refused. The path may begin with a doubled slash.
 #[utoipa::path(
-    post, path = "/v1/pulse", tag = "gate",
+    post, path = "/v1/pulse", tag = "gate", security(("gate_key" = [])),
     request_body(content = Object, content_type = "application/json", description = "The pulse"),
     params(
         ("x-waitstate-id" = String, Header, description = "The publish key"),
@@ -177,7 +178,7 @@ async fn count(app: &App, info: &RequestInfo, request: Request) -> Result<(Verdi
 ///
 /// With a token of `/v1/auth/token`. The path may begin with a doubled slash.
 #[utoipa::path(
-    get, path = "/v1/policy/{org}", tag = "gate",
+    get, path = "/v1/policy/{org}", tag = "gate", security(("gate_token" = [])),
     params(
         ("org" = String, Path, description = "The organisation"),
         ("x-leverframe-gate" = Option<String>, Header, description = "`1` if the client takes `throttle`"),
@@ -193,7 +194,9 @@ async fn policy(
     let signer = app.hub().signer().await?;
     let claims = bearer_of(&headers).and_then(|token| Claims::read(token, &signer, info.wall()));
     let Some(claims) = claims else { return Err(refused(&app, &info)) };
-    let Some(known) = known(&app, &info, &claims.publish_key).await? else { return Err(refused(&app, &info)) };
+    let Some(known) = known(&app, &info, &claims.publish_key).await? else {
+        return Err(refused(&app, &info));
+    };
     if claims.org != org || known.key.org != org {
         return Err(Problem::forbidden("the token is for another organisation"));
     }
@@ -203,7 +206,11 @@ async fn policy(
 }
 
 /// Finds a live key. Whoever names one that is not at hand may be guessing.
-async fn known(app: &App, info: &RequestInfo, publish_key: &str) -> Result<Option<std::sync::Arc<Known>>, Problem> {
+async fn known(
+    app: &App,
+    info: &RequestInfo,
+    publish_key: &str,
+) -> Result<Option<std::sync::Arc<Known>>, Problem> {
     if !app.gate().keys.has(publish_key) {
         app.doubt_stranger(info)?;
     }

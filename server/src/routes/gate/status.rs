@@ -1,6 +1,7 @@
 //! What fleets do and what they may.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -37,6 +38,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
 
 /// Over how long the numbers of tags are.
 const WINDOW_SECS: u32 = 60;
+/// Tags that are told, besides those with limits: what an instance tells apart. A fleet may tell apart ten times that.
+const MOST_TAGS: usize = 1_000;
 
 /// A fleet, by and large.
 #[derive(Debug, Serialize, ToSchema)]
@@ -315,11 +318,14 @@ impl SiteView {
     }
 }
 
-/// Returns a row for each tag that there were calls of, or that has a limit.
+/// Returns a row for each tag that has a limit, and for those that there were most calls of.
 fn tags(window: &Window, policy: &Policy) -> Vec<TagView> {
+    let mut called: Vec<(&str, u64)> = window.iter().map(|(tag, counted)| (&**tag, counted.calls)).collect();
+    called.sort_unstable_by_key(|(tag, calls)| (Reverse(*calls), *tag));
     let limited = policy.tag_max_weights.iter().map(|(tag, _)| tag);
-    let names: BTreeSet<&str> =
-        window.keys().map(String::as_str).chain(limited).chain(policy.throttle.keys().map(String::as_str)).collect();
+    let throttled = policy.throttle.keys().map(String::as_str);
+    let called = called.into_iter().map(|(tag, _)| tag).take(MOST_TAGS);
+    let names: BTreeSet<&str> = called.chain(limited).chain(throttled).collect();
     let nothing = Aggregate::default();
     let row = |tag: &str| {
         let counted = window.get(tag).unwrap_or(&nothing);
