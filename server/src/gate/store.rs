@@ -51,7 +51,8 @@ pub trait GateStore: fmt::Debug + Send + Sync + 'static {
     /// Returns what is set for an org (`None`), or for one of its sites; the default if nothing is.
     async fn gate_settings(&self, org: &str, site: Option<&str>) -> Result<Settings>;
     /// Replaces what is set, if the revision is still that of `settings`; returns what is set now, with the next
-    /// revision, or `None` if another change came first.
+    /// revision, or `None` if another change came first. `Invalid` for weights that are no numbers and for more than 256
+    /// KiB; `LimitExceeded` if the site is new and the org has as many as it may have.
     async fn put_gate_settings(
         &self,
         org: &str,
@@ -60,24 +61,37 @@ pub trait GateStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Option<Settings>>;
 
     /// Counts pulses, all in one transaction; what became of each, in their order. Pulses of one instance in a batch
-    /// are looked at one after the other.
+    /// are looked at one after the other. `Invalid` for the whole batch if a site's or org's name is empty, longer than
+    /// 64 bytes or holds a NUL character: whoever takes pulses has looked at them before.
+    ///
+    /// Whatever else a pulse holds is counted: tags that are longer than 200 bytes, that hold a NUL character, or for
+    /// which there is no room (1,000 within a second and within a minute, 10,000 in the totals), as `__other__`;
+    /// likewise custom metrics (32 of a tag). Values of custom metrics that are no numbers are left out. Counts and sums
+    /// stay at the largest number that there is.
+    ///
+    /// The last eight pulses of an instance are remembered, for a week after it was heard of last. One of the same
+    /// `pulse_id` is `CountedBefore`; any other of the same `ts`, or one from before what is remembered where something
+    /// was forgotten, is `Replayed`.
     async fn count_pulses(&self, pulses: &[Pulse], now: SystemTime) -> Result<Vec<Verdict>>;
-    /// Returns how a site stands; the default if it never reported.
+    /// Returns how a site stands; the default if it never reported, and has no settings.
     async fn gate_site(&self, site: &SiteId) -> Result<SiteState>;
     /// Looks at what a site counted within windows that end now, decides, and keeps the states that follow, in one
-    /// transaction: of processes that do this at once, one does it after the other.
+    /// transaction: of processes that do this at once, one does it after the other. Nothing is asked, and the default
+    /// is returned, where the site never reported and has no settings.
     async fn evaluate_gate_site(
         &self,
         site: &SiteId,
         evaluate: std::sync::Arc<dyn Evaluate>,
         now: SystemTime,
     ) -> Result<SiteState>;
-    /// Returns what a site counted in a window that ends now.
+    /// Returns what a site counted in a window that ends now, the current second included; at most an hour. Pulses
+    /// count for the second in which they were counted.
     async fn gate_window(&self, site: &SiteId, seconds: u32, now: SystemTime) -> Result<Window>;
     /// Returns everything that a site counted.
     async fn gate_totals(&self, site: &SiteId) -> Result<Totals>;
     /// Returns how many instances of a site have reported within that long.
     async fn gate_instances(&self, site: &SiteId, within: Duration, now: SystemTime) -> Result<u64>;
-    /// Forgets window cells older than an hour, and instances that were silent for a week.
+    /// Forgets window cells older than an hour, instances that were silent for a week, and those beyond 100,000 of a
+    /// site. To be asked about once a minute by one process or by all; counting goes on beside.
     async fn prune_gate(&self, now: SystemTime) -> Result<()>;
 }

@@ -25,9 +25,9 @@ use crate::{
 const MOST_TAGS: u64 = 10_000;
 
 const MEMORIES: Rows = Rows {
-    before: "SELECT org, site, instance, memory FROM gate_instances WHERE (org, site, instance) IN (VALUES ",
+    before: "SELECT held.org, held.site, held.instance, held.memory FROM (VALUES ",
     row: "?, ?, ?",
-    after: ")",
+    after: ") AS wanted CROSS JOIN gate_instances AS held WHERE held.org = wanted.column1 AND held.site = wanted.column2 AND held.instance = wanted.column3",
 };
 const REMEMBER: Rows = Rows {
     before: "INSERT INTO gate_instances (org, site, instance, memory, seen_at) VALUES ",
@@ -35,9 +35,9 @@ const REMEMBER: Rows = Rows {
     after: " ON CONFLICT (org, site, instance) DO UPDATE SET memory = excluded.memory, seen_at = excluded.seen_at",
 };
 const CELLS: Rows = Rows {
-    before: "SELECT org, site, span, counts FROM gate_cells WHERE (org, site, span, start) IN (VALUES ",
+    before: "SELECT held.org, held.site, held.span, held.counts FROM (VALUES ",
     row: "?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT)",
-    after: ")",
+    after: ") AS wanted CROSS JOIN gate_cells AS held WHERE held.org = wanted.column1 AND held.site = wanted.column2 AND held.span = wanted.column3 AND held.start = wanted.column4",
 };
 const KEEP_CELLS: Rows = Rows {
     before: "INSERT INTO gate_cells (org, site, span, start, counts) VALUES ",
@@ -45,9 +45,9 @@ const KEEP_CELLS: Rows = Rows {
     after: " ON CONFLICT (org, site, span, start) DO UPDATE SET counts = excluded.counts",
 };
 const TOTALS: Rows = Rows {
-    before: "SELECT org, site, tag, counts FROM gate_totals WHERE (org, site, tag) IN (VALUES ",
+    before: "SELECT held.org, held.site, held.tag, held.counts FROM (VALUES ",
     row: "?, ?, ?",
-    after: ")",
+    after: ") AS wanted CROSS JOIN gate_totals AS held WHERE held.org = wanted.column1 AND held.site = wanted.column2 AND held.tag = wanted.column3",
 };
 const KEEP_TOTALS: Rows = Rows {
     before: "INSERT INTO gate_totals (org, site, tag, counts) VALUES ",

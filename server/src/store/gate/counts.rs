@@ -15,6 +15,8 @@ use leverframe::{
 pub(super) const OTHER: &str = "__other__";
 /// So many tags are told apart within a second, and within a minute.
 const MOST_TAGS: usize = 1_000;
+/// So many tags are told apart within a window, whose seconds may each have other ones.
+const MOST_TAGS_OF_WINDOW: usize = 10_000;
 /// A tag is no longer than this, in bytes.
 const LONGEST_TAG: usize = 200;
 /// So many custom metrics of a tag are told apart.
@@ -100,8 +102,12 @@ pub(super) fn add_encoded(window: &mut Window, bytes: &[u8]) -> Result<()> {
     for _ in 0..from.number()? {
         let tag = from.text()?;
         let counted = from.aggregate()?;
+        let tag = if window.len() < MOST_TAGS_OF_WINDOW || window.contains_key(tag) { tag } else { OTHER };
         match window.get_mut(tag) {
-            Some(mine) => mine.merge(&counted),
+            Some(mine) => {
+                mine.merge(&counted);
+                mine.custom.values_mut().for_each(keep_finite);
+            }
             None => drop(window.insert(tag.to_owned(), counted)),
         }
     }
@@ -145,8 +151,13 @@ fn add_metric(mine: &mut Aggregate, name: &str, values: CustomMetricAggregate) {
     one.custom.insert(name.to_owned(), values);
     mine.merge(&one);
     if let Some(merged) = mine.custom.get_mut(name) {
-        merged.sum = merged.sum.clamp(f64::MIN, f64::MAX);
+        keep_finite(merged);
     }
+}
+
+/// A sum that is too large is the largest there is: an infinite one could not be added to, nor be written as JSON.
+const fn keep_finite(values: &mut CustomMetricAggregate) {
+    values.sum = values.sum.clamp(f64::MIN, f64::MAX);
 }
 
 fn is_text(text: &str, longest: usize) -> bool {

@@ -1,5 +1,7 @@
 //! Statements about many rows at once: a database that is far away is asked seldom.
 
+use std::iter;
+
 use leverframe::Result;
 
 use crate::store::engine::{Connection, Row, Value};
@@ -8,6 +10,10 @@ use crate::store::engine::{Connection, Row, Value};
 const AT_ONCE: usize = 64;
 
 /// A statement with a list of rows in it.
+///
+/// What is looked for stands on the left of a `CROSS JOIN`: with that one engine goes through the list and looks each up
+/// by the table's key, where it would read the whole table for `IN`; the other one sees no difference. Columns of a list
+/// are named `column1` and so on by both.
 #[derive(Debug)]
 pub(super) struct Rows {
     /// What stands before the list.
@@ -19,19 +25,16 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Returns what is found for any of these keys. None of them may hold what cannot be stored.
+    /// Returns what is found for any of these keys, no two of which are the same. None of them may hold what cannot be
+    /// stored.
     pub(super) async fn find<const N: usize>(
         &self,
         on: &mut dyn Connection,
         keys: &[[Value; N]],
     ) -> Result<Vec<Row>> {
         let mut found = Vec::new();
-        for part in keys.chunks(AT_ONCE) {
-            // Filled up with what is asked for anyway, so that there are few statements to plan.
-            let size = part.len().next_power_of_two();
-            let last = part.last().into_iter().cycle();
-            let values: Vec<_> = part.iter().chain(last).take(size).flatten().cloned().collect();
-            found.append(&mut on.find(&self.statement(size), &values).await?);
+        for part in parts(keys) {
+            found.append(&mut on.find(&self.statement(part.len()), &part.concat()).await?);
         }
         Ok(found)
     }
@@ -42,14 +45,8 @@ impl Rows {
         on: &mut dyn Connection,
         rows: &[[Value; N]],
     ) -> Result<()> {
-        let mut rest = rows;
-        while !rest.is_empty() {
-            // The largest power of two: few statements to plan, here as well.
-            let size = (1 << rest.len().ilog2()).min(AT_ONCE);
-            let (part, others) = rest.split_at(size);
-            let values: Vec<_> = part.iter().flatten().cloned().collect();
-            on.put(&self.statement(size), &values).await?;
-            rest = others;
+        for part in parts(rows) {
+            on.put(&self.statement(part.len()), &part.concat()).await?;
         }
         Ok(())
     }
@@ -79,9 +76,28 @@ impl Rows {
     }
 }
 
+/// Cuts a list into parts whose lengths are powers of two, so that there are few statements to plan.
+fn parts<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    iter::from_fn(move || {
+        let size = 1 << rest.len().checked_ilog2()?;
+        let (part, others) = rest.split_at(size.min(AT_ONCE));
+        rest = others;
+        Some(part)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn parts_are_everything_in_order_and_of_few_lengths() {
+        for length in 0..200 {
+            let list: Vec<_> = (0..length).collect();
+            assert_eq!(parts(&list).collect::<Vec<_>>().concat(), list);
+            assert!(parts(&list).all(|part| part.len().is_power_of_two() && part.len() <= AT_ONCE));
+        }
+    }
 
     #[test]
     fn places_are_numbered_through_all_rows() {

@@ -23,9 +23,10 @@ pub(super) struct Standing {
 
 /// In the order of the key, so that of two who want the same sites one waits at the first.
 const HOLD: Rows = Rows {
-    before: "SELECT org, site, pulses, last_pulse_at, tags FROM gate_sites WHERE (org, site) IN (VALUES ",
+    before: "SELECT held.org, held.site, held.pulses, held.last_pulse_at, held.tags FROM (VALUES ",
     row: "?, ?",
-    after: ") ORDER BY org, site FOR UPDATE",
+    after: ") AS wanted CROSS JOIN gate_sites AS held WHERE held.org = wanted.column1 AND held.site = wanted.column2 \
+            ORDER BY held.org, held.site FOR UPDATE OF held",
 };
 
 /// Holds sites until the transaction ends; returns those that there are.

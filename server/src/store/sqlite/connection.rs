@@ -40,6 +40,9 @@ const BACKUP: i64 = 0x4c46_626b;
 /// How long a writer waits for those of other processes.
 const BUSY: Duration = Duration::from_secs(10);
 
+/// How many statements a connection keeps, so that what is asked all the time is planned once: more than there are.
+const STATEMENTS: usize = 256;
+
 /// Opens a connection.
 pub(super) fn open(path: &Path, access: Access) -> Result<Handle> {
     // Going over to the write-ahead log fails at once where two do it at the same time, however long they may wait.
@@ -61,6 +64,7 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Handle> {
     let handle = Handle::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(|error| at(failure("open the database", &error)))?;
     handle.busy_timeout(BUSY).map_err(|error| at(failure("open the database", &error)))?;
+    handle.set_prepared_statement_cache_capacity(STATEMENTS);
     check_mark(&handle, access).map_err(at)?;
     script(&handle, settings(access)).map_err(at)?;
     Ok(handle)
@@ -167,7 +171,7 @@ pub(super) struct On<'h>(pub(super) &'h mut Handle);
 
 impl On<'_> {
     fn rows(&mut self, sql: &str, values: &[Value]) -> rusqlite::Result<Vec<Row>> {
-        let mut statement = self.0.prepare(&dialect(sql))?;
+        let mut statement = self.0.prepare_cached(&dialect(sql))?;
         let columns = statement.column_count();
         let mut found = statement.query(rusqlite::params_from_iter(values))?;
         let mut rows = Vec::new();
@@ -186,7 +190,10 @@ impl Connection for On<'_> {
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64> {
-        let done = self.0.execute(&dialect(sql), rusqlite::params_from_iter(values));
+        let done = self
+            .0
+            .prepare_cached(&dialect(sql))
+            .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(values)));
         done.map(|rows| rows as u64).map_err(|error| failure("run a statement", &error))
     }
 
@@ -213,7 +220,11 @@ impl ToSql for Value {
 
 /// Writes a statement as this engine has it: one writer at a time needs no locks on rows.
 fn dialect(sql: &str) -> String {
-    sql.replace('$', "?").replace(" FOR UPDATE", "")
+    let sql = sql.replace('$', "?");
+    match sql.find(" FOR UPDATE") {
+        Some(end) => sql[..end].to_owned(),
+        None => sql,
+    }
 }
 
 fn value(found: ValueRef<'_>) -> Value {

@@ -4,3 +4,6 @@ mod counting;
 mod decisions;
 mod fixtures;
 mod keys;
+mod pace;
+mod replicas;
+mod sizes;
