@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Namespace`] | flags without any async runtime |
 //! | [`ExdClient`] | flags on Tokio, with defaults instead of errors |
+//! | [`gate()`], [`gate::WaitState`] | traffic gated by a policy for a whole fleet |
 //! | [`Leverframe`] | everything that a configuration file names |
 //! | [`lint_dir`] | what is wrong with a folder of flags |
 //! | [`traits`], [`registry`] | sources, transports, caches, sinks and clocks of one's own |
@@ -45,6 +46,8 @@ pub use crate::flags::{
     ExdClient, ExdClientBuilder, ExdClientGroup, ExdClientGroupBuilder, ExdError, FlagHandle, IfVersion,
     ManifestClient, ManifestError, Pinned, ServerApi, VersionRef,
 };
+#[cfg(feature = "async-tokio")]
+pub use crate::gate::{WaitState, WaitStateConfig};
 pub use crate::{
     auth::UriAuth,
     backends::http_backend::HttpBackend,
@@ -60,6 +63,7 @@ pub use crate::{
         RefreshHandle, lint_dir,
     },
     frame::{Leverframe, LeverframeBuilder, Reloaded},
+    gate::{GateReason, GateResult, Policy, SafeModeStrategy, gate},
     manifest::{LintDiagnostic, LintReport, Severity},
     secret::Secret,
 };

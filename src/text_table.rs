@@ -146,16 +146,6 @@ impl<V> TextTable<V> {
         self.entries.iter().map(|e| (&*e.key, &e.value))
     }
 
-    /// Makes a table of the same texts with other values; `None` leaves a text out.
-    pub(crate) fn map<W>(&self, mut value: impl FnMut(&Arc<str>, &V) -> Option<W>) -> TextTable<W> {
-        let entries = self.entries.iter().filter_map(|e| {
-            Some(Entry { hash: e.hash, key: Arc::clone(&e.key), value: value(&e.key, &e.value)? })
-        });
-        let mut table = TextTable { entries: entries.collect(), slots: Box::new([]) };
-        table.place_all();
-        table
-    }
-
     fn place_all(&mut self) {
         let size = (self.entries.len() * 4).next_power_of_two().max(8);
         let mut slots = vec![0; size].into_boxed_slice();

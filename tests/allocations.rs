@@ -1,11 +1,11 @@
-//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome.
+//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome, and neither does a gate.
 #![cfg(feature = "async-tokio")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::hint::black_box;
 
 use allocation_counter::measure;
-use leverframe::{EvalContext, ExdClient, Namespace};
+use leverframe::{EvalContext, ExdClient, Namespace, Policy, WaitState};
 
 fn flag(flag_type: &str, first: &str, second: &str) -> String {
     format!(
@@ -119,6 +119,35 @@ fn a_failing_evaluation_allocates_nothing_once_its_warning_is_not_due() {
     });
 
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_gate_allocates_nothing_but_for_the_first_call_of_a_tag() {
+    let ws = WaitState::builder()
+        .publish_key("pk")
+        .secret_key("sk")
+        .base_url("http://127.0.0.1:9")
+        .build()
+        .unwrap();
+    let throttle = [("slow".to_owned(), 50)].into();
+    ws.set_policy(Policy {
+        tag_max_weights: [("free", 1.0), ("pro", 50.0), ("batch", 0.0)].into(),
+        throttle,
+        ..Policy::default()
+    });
+    let tags = [None, Some("free"), Some("pro"), Some("batch"), Some("slow"), Some("of no policy")];
+    let every_call = || {
+        for tag in tags {
+            black_box(ws.gate(tag, Some(2.0)));
+            ws.report_latency(3.5, tag);
+            ws.report_error(tag);
+            drop(ws.timer(tag));
+        }
+    };
+    // The first time, tags get their places, and the thread its slot of the snapshot pointer.
+    every_call();
+
+    assert_eq!(measure(every_call).count_total, 0);
 }
 
 #[test]

@@ -142,6 +142,25 @@ fn gate_axum_refuses_what_is_too_heavy_and_stops_when_it_is_told_to() {
     );
 }
 
+#[cfg(feature = "async-tokio")]
+#[test]
+fn gate_goes_by_the_policy_and_reports_everything_once() {
+    shows(
+        "gate",
+        &[
+            "synced: true",
+            "free, weight 5: allowed",
+            "free, weight 20: tag_blocked",
+            "pro, weight 20: allowed",
+            "the control plane counted 3 calls, 1 of them denied",
+            "down: true",
+            "free, weight 20: tag_blocked",
+            "pro, weight 20: kill_signal",
+            "the control plane counted 6 calls, 3 of them denied",
+        ],
+    );
+}
+
 #[cfg(feature = "testing")]
 #[test]
 fn mocked_passes_each_of_its_tests() {

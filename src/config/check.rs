@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::{Config, FlagsSettings, root};
+use super::{Config, FlagsSettings, GateSettings, root};
 use crate::{
     Result,
     manifest::lint::findings::did_you_mean,
@@ -24,6 +24,7 @@ impl Config {
         for name in self.tables("flags") {
             self.read::<FlagsSettings>(&format!("flags.{name}"))?;
         }
+        self.read::<GateSettings>("gate")?;
         Ok(())
     }
 

@@ -34,7 +34,7 @@ pub use self::{
     explain::{Explained, Layer},
     fields::{Field, FieldKind},
     reference::reference_markdown,
-    root::{CacheSettings, ClockSettings, FlagsSettings, TelemetrySettings, TransportSettings},
+    root::{CacheSettings, ClockSettings, FlagsSettings, GateSettings, TelemetrySettings, TransportSettings},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -87,6 +87,11 @@ impl Config {
             return Ok(None);
         }
         self.read(key).map(Some)
+    }
+
+    /// Returns true if some layer says something at `key`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.figment.contains(key)
     }
 
     /// Returns true if both say the same at `key`, wherever it stands.

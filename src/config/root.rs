@@ -12,6 +12,7 @@ pub(super) const TABLES: &[(&str, &[Field])] = &[
     ("clock", ClockSettings::FIELDS),
     ("telemetry", TelemetrySettings::FIELDS),
     ("flags", FlagsSettings::FIELDS),
+    ("gate", GateSettings::FIELDS),
 ];
 
 settings! {
@@ -93,5 +94,27 @@ settings! {
         pub threshold: u64 = Integer, 1;
         /// Whether every evaluation gives its default.
         pub dry_run: bool = Boolean, false;
+    }
+}
+
+settings! {
+    /// `[gate]`: the client of the gate's control plane.
+    pub struct GateSettings {
+        /// Names the client to the control plane. Required.
+        pub publish_key: String = String, String::new();
+        /// Signs the reports. Required; best set as `LEVERFRAME_GATE__SECRET_KEY`.
+        pub secret_key: Secret = Secret, Secret::new("");
+        /// Where the control plane is.
+        pub base_url: String = String, "https://api.waitstate.io".to_owned();
+        /// The part of the organisation that this process serves. Empty: the control plane's default.
+        pub site_id: String = String, String::new();
+        /// How often to report until the control plane says how often, in seconds.
+        pub pulse_interval_secs: u64 = Integer, 20;
+        /// How often to ask for the policy while reports do not get through, in seconds.
+        pub sync_interval_secs: u64 = Integer, 30;
+        /// What passes while the policy was not confirmed for as long as it holds: `open`, `fixed_rps` or `last_policy`.
+        pub safe_mode_strategy: String = String, "fixed_rps".to_owned();
+        /// How many calls a second pass with `fixed_rps`.
+        pub safe_mode_max_rps: u64 = Integer, 50;
     }
 }

@@ -1,5 +1,6 @@
 //! One handle for everything that a configuration names.
 
+mod gate;
 mod open;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 
-use self::open::Entry;
+use self::{gate::Gate, open::Entry};
 use crate::{
     Error, ErrorKind, Result,
     backends::clock_system::SystemClock,
@@ -24,7 +25,7 @@ use crate::{
     wiring::Wiring,
 };
 
-/// Namespaces, cache and clock as a configuration names them.
+/// Namespaces, gate, cache and clock as a configuration names them.
 ///
 /// # Examples
 /// ```
@@ -49,6 +50,7 @@ struct State {
     config: Config,
     cache: Arc<dyn CacheStore>,
     namespaces: BTreeMap<String, Arc<Entry>>,
+    gate: Gate,
 }
 
 /// What a reload did, by the names of namespaces.
@@ -63,6 +65,8 @@ pub struct Reloaded {
     pub changed: Vec<String>,
     /// Those that go on as they were.
     pub kept: Vec<String>,
+    /// Whether the gate was started, ended or replaced.
+    pub gate_changed: bool,
 }
 
 impl Leverframe {
@@ -109,6 +113,18 @@ impl Leverframe {
         self.entry(name).map(|entry| entry.client.clone())
     }
 
+    /// Returns the client of `[gate]`, which reports and fetches its policy in the background.
+    ///
+    /// A client goes on across a [`reload`](Self::reload) that leaves its settings alone; after one that changes or
+    /// removes them, those who hold it may go on with it, and the last to let go of it has its last report sent.
+    ///
+    /// # Errors
+    /// `NotFound` where the configuration has none.
+    #[cfg(feature = "async-tokio")]
+    pub fn gate(&self) -> Result<crate::gate::WaitState> {
+        self.state.load().gate.client()
+    }
+
     /// Returns the names of the namespaces, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -150,17 +166,19 @@ impl Leverframe {
             added = reloaded.added.len(),
             changed = reloaded.changed.len(),
             removed = reloaded.removed.len(),
+            gate_changed = reloaded.gate_changed,
             "configuration reloaded"
         );
         Ok(reloaded)
     }
 
-    /// Stops every background refresh and waits for it.
+    /// Stops every background refresh and waits for it, and for the gate's last report.
     ///
     /// # Errors
-    /// `Cancelled` where a refresh thread had panicked; the others are stopped all the same.
+    /// `Cancelled` where a refresh thread had panicked, and what the gate's last report failed of; the others are
+    /// stopped all the same.
     pub fn close(self) -> Result<()> {
-        let mut outcome = Ok(());
+        let mut outcome = self.state.load().gate.close();
         for (name, entry) in &self.state.load().namespaces {
             if entry.stop().is_err() {
                 outcome = Err(Error::new(ErrorKind::Cancelled, "stop a background refresh")
@@ -279,6 +297,10 @@ impl LeverframeBuilder {
             reloaded.removed =
                 before.namespaces.keys().filter(|name| !namespaces.contains_key(*name)).cloned().collect();
         }
-        Ok((State { config: wiring.config, cache, namespaces }, reloaded))
+        // Last, because it speaks to its control plane at once: nothing is left to fail after it.
+        let gate = Gate::open(&wiring, &cache, same_parts)?;
+        let same_gate = before.is_some_and(|before| before.config.says_the_same(&wiring.config, gate::TABLE));
+        reloaded.gate_changed = !same_gate || gate::is_configured(&wiring.config) && same_parts.is_none();
+        Ok((State { config: wiring.config, cache, namespaces, gate }, reloaded))
     }
 }

@@ -210,7 +210,10 @@ impl WaitState {
     /// Returns how the client stands.
     #[must_use]
     pub fn state(&self) -> GateState {
-        self.shared.state.borrow().clone()
+        let mut state = self.shared.state.borrow().clone();
+        state.last_report_error = self.shared.source.report_error();
+        state.clock_offset_ms = self.shared.source.clock_offset_ms();
+        state
     }
 
     /// Waits until there is a policy, from the control plane or kept from an earlier start; false if there is none
@@ -430,8 +433,6 @@ impl Shared {
         self.state.send_modify(|state| {
             state.last_success = status.last_success.or(state.last_success);
             state.last_error = status.last_error;
-            state.last_report_error = self.source.report_error();
-            state.clock_offset_ms = self.source.clock_offset_ms();
         });
         self.settle_mode();
     }

@@ -14,15 +14,7 @@ use std::{
     thread,
 };
 
-/// The upper bounds of the latency buckets, in milliseconds; a last bucket takes what is above.
-///
-/// # Examples
-/// ```
-/// assert_eq!(leverframe::gate::HISTOGRAM_BOUNDS[0], 50);
-/// ```
-pub const HISTOGRAM_BOUNDS: [u64; 8] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
-
-/// How many latency buckets travel: the last bound of [`HISTOGRAM_BOUNDS`] is not one of theirs.
+/// How many latency buckets travel: the last bound of [`HISTOGRAM_BOUNDS`](super::HISTOGRAM_BOUNDS) is not one of theirs.
 const BUCKETS: usize = 8;
 
 /// The bounds that tell the buckets apart, in microseconds.

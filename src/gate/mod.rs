@@ -1,11 +1,17 @@
 //! Adaptive traffic gating: whether a call may pass, under limits that a control plane sets for a whole fleet.
 //!
 //! [`gate`] decides from a [`Policy`] alone; it does no I/O, needs no runtime and allocates nothing.
+//!
+//! `WaitState` (feature `async-tokio`) keeps that policy current and reports what was called: calls go through
+//! `client` → `rules` (one look-up for limit and counters) → `decide`; a thread sends what `counters` hold through the
+//! `outbox`, and the answer to a report is the next policy (`source`, a feed's source). [`limiter`] learns limits on
+//! the spot, [`reflex`] is how a control plane decides.
 
 #[cfg(feature = "async-tokio")]
 mod client;
 #[cfg(feature = "async-tokio")]
 mod config;
+#[cfg(feature = "async-tokio")]
 mod counters;
 mod decide;
 #[cfg(feature = "tower")]
@@ -17,7 +23,9 @@ mod policy;
 #[cfg(feature = "async-tokio")]
 mod product;
 pub mod reflex;
+#[cfg(feature = "async-tokio")]
 mod rules;
+#[cfg(feature = "async-tokio")]
 mod safe_mode;
 #[cfg(feature = "async-tokio")]
 pub mod signing;
@@ -25,18 +33,16 @@ pub mod signing;
 mod source;
 #[cfg(feature = "async-tokio")]
 mod state;
+mod strategy;
 #[cfg(feature = "async-tokio")]
 mod timer;
 mod wire;
 
 /// What travels between a client and the control plane.
 pub mod types {
-    pub use super::{
-        counters::HISTOGRAM_BOUNDS,
-        wire::{
-            AuthTokenResponse, CustomMetricAggregate, PulseMetrics, PulsePayload, TagMetric,
-            is_valid_metric_name,
-        },
+    pub use super::wire::{
+        AuthTokenResponse, CustomMetricAggregate, HISTOGRAM_BOUNDS, PulseMetrics, PulsePayload, TagMetric,
+        is_valid_metric_name,
     };
 }
 
@@ -50,8 +56,8 @@ pub use self::{
     timer::Timer,
 };
 pub use self::{
-    counters::HISTOGRAM_BOUNDS,
     decide::{DEFAULT_TAG, GateReason, GateResult, gate},
     policy::{Policy, TagWeights},
-    safe_mode::SafeModeStrategy,
+    strategy::SafeModeStrategy,
+    wire::HISTOGRAM_BOUNDS,
 };

@@ -80,11 +80,12 @@ impl Tag {
 #[derive(Clone, Debug, Default)]
 struct Retired(Arc<Mutex<Vec<Named>>>);
 
-type Named = (Arc<str>, Arc<Tag>);
+type Named = (String, Arc<Tag>);
 
 impl Retired {
-    fn push(&self, name: Arc<str>, tag: Arc<Tag>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((name, tag));
+    fn push(&self, name: &str, tag: &Arc<Tag>) {
+        let retired = (name.to_owned(), Arc::clone(tag));
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(retired);
     }
 
     fn harvest(&self) -> Vec<(String, Totals)> {
@@ -95,7 +96,7 @@ impl Retired {
             // of it did so after the last count, which is then seen below.
             let last = Arc::strong_count(tag) == 1;
             fence(Ordering::Acquire);
-            harvest.push((name.to_string(), tag.harvest()));
+            harvest.push((name.clone(), tag.harvest()));
             !last
         });
         harvest
@@ -136,10 +137,13 @@ impl Rules {
             untagged: again(DEFAULT_TAG, &self.untagged),
             other: again(OTHER, &self.other),
             safe_mode: self.safe_mode.clone(),
-            tags: self.tags.map(|key, rule| Some(again(key, rule))),
+            tags: TextTable::default(),
             policy: Arc::clone(&policy),
             retired: self.retired.clone(),
         };
+        for (key, rule) in self.tags.iter() {
+            rules.tags.insert(key, again(key, rule));
+        }
         rules.include_tags_of_policy();
         rules
     }
@@ -171,13 +175,14 @@ impl Rules {
         if self.tags.iter().all(|(key, rule)| stays(key, rule)) {
             return None;
         }
-        let tags = self.tags.map(|key, rule| {
+        let mut tags = TextTable::default();
+        for (key, rule) in self.tags.iter() {
             if stays(key, rule) {
-                return Some(rule.clone());
+                tags.insert(key, rule.clone());
+            } else {
+                self.retired.push(key, &rule.tag);
             }
-            self.retired.push(Arc::clone(key), Arc::clone(&rule.tag));
-            None
-        });
+        }
         Some(Self { tags, ..self.copy() })
     }
 

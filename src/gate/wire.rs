@@ -4,6 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+/// The upper bounds of the latency buckets, in milliseconds; a last bucket takes what is above.
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::gate::HISTOGRAM_BOUNDS[0], 50);
+/// ```
+pub const HISTOGRAM_BOUNDS: [u64; 8] = [50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000];
+
 /// The body of `POST /v1/pulse`: what one instance did since its last report.
 ///
 /// `pulse_id`, and of a tag `denied`, `errors` and `latency_sum`, are what other clients do not send and other control
