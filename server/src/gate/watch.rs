@@ -16,7 +16,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between two counts of instances.
 const COUNT: Duration = Duration::from_secs(10);
 /// Between two times that what is old is forgotten.
-const PRUNE: Duration = Duration::from_secs(3_600);
+const PRUNE: Duration = Duration::from_secs(60);
 /// Orgs asked for at once.
 const PAGE: usize = 500;
 /// Clients of other makes report every 20 seconds whatever they are told.
