@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     future::pending,
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, ThreadId},
     time::Duration,
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct Counted {
     pub(crate) paths: Vec<String>,
     pub(crate) bodies: Vec<String>,
     pub(crate) headers: Vec<HeaderMap>,
+    /// Who sent something.
+    pub(crate) threads: HashSet<ThreadId>,
     seen: HashSet<String>,
     pub(crate) usage: u64,
     pub(crate) denied: u64,
@@ -120,6 +122,7 @@ impl Plane {
         counted.paths.push(request.uri.path().to_owned());
         counted.bodies.push(String::from_utf8_lossy(&request.body).into_owned());
         counted.headers.push(request.headers.clone());
+        counted.threads.insert(thread::current().id());
         let does = counted.script.pop_front().unwrap_or_else(|| Does::Answer(counted.otherwise.clone()));
         let accepts = matches!(does, Does::Answer(_) | Does::LoseAnswer | Does::Garble);
         if accepts && request.uri.path() == "/v1/pulse" {
@@ -214,6 +217,7 @@ pub(crate) fn configured(
     config: WaitStateConfig,
     cache: Option<Arc<dyn CacheStore>>,
 ) -> WaitState {
+    crate::logs::listen();
     let builder =
         WaitState::builder().config(config).transport(Arc::new(plane.clone())).clock(Arc::new(clock.clone()));
     match cache {
