@@ -1,0 +1,10 @@
+//! The gate's control plane, over the wire.
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod policies;
+mod protocol;
+mod rules;
+mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+mod tokens;
