@@ -152,7 +152,7 @@ impl Batch {
 
 /// Adds to the counts of a tag, or where there are too many tags to those of the others.
 fn fold(tags: &mut Tags, tag: String, totals: Totals) {
-    let full = tags.len() >= MOST_TAGS + 2;
+    let full = tags.len() > MOST_TAGS;
     let tag = if full && !tags.contains_key(&tag) { OTHER.to_owned() } else { tag };
     match tags.entry(tag) {
         btree_map::Entry::Vacant(entry) => {
