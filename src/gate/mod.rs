@@ -14,6 +14,8 @@ mod config;
 #[cfg(feature = "async-tokio")]
 mod counters;
 mod decide;
+#[cfg(feature = "async-tokio")]
+mod entry;
 #[cfg(feature = "tower")]
 mod layer;
 pub mod limiter;
@@ -52,6 +54,7 @@ pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 pub use self::{
     client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
+    entry::Entry,
     state::{GateMode, GateState},
     timer::Timer,
 };

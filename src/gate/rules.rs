@@ -272,6 +272,27 @@ impl Found<'_> {
     /// Decides about a call and counts it.
     #[inline]
     pub(super) fn gate(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
+        let result = self.decide(weight, now);
+        self.rule.tag.counters.call(result.allowed);
+        result
+    }
+
+    /// Decides about a call, asks `admit` about what would pass, and counts what comes of it.
+    #[inline]
+    pub(super) fn enter<T>(
+        self,
+        weight: Option<f64>,
+        now: impl FnOnce() -> Tick,
+        admit: impl FnOnce() -> Result<T, GateResult>,
+    ) -> Result<T, GateResult> {
+        let result = self.decide(weight, now);
+        let admitted = if result.allowed { admit() } else { Err(result) };
+        self.rule.tag.counters.call(admitted.is_ok());
+        admitted
+    }
+
+    #[inline]
+    fn decide(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
         let rules = self.rules;
         let (result, by_policy) = match &rules.safe_mode {
             None => (decide(rules.kill, rules.global, self.rule.limit, weight), true),
@@ -281,9 +302,7 @@ impl Found<'_> {
             }
         };
         let throttled = self.rule.throttle > 0 && result.allowed && by_policy;
-        let result = if throttled { self.throttle(result) } else { result };
-        self.rule.tag.counters.call(result.allowed);
-        result
+        if throttled { self.throttle(result) } else { result }
     }
 
     /// Refuses exactly so many of any hundred calls in a row, evenly spread.
