@@ -72,12 +72,12 @@ impl Outbox {
         self.waiting.pop_front();
     }
 
-    /// Divides what was sent last and refused for what it says, so that one tag does not hold the others up; false if
-    /// there is nothing to be done about it.
-    pub(super) fn divide(&mut self, wall_ms: u64) -> bool {
+    /// Goes on after what was sent last and refused for what it says, so that it holds nothing up; false if that cannot
+    /// be. Where it is certain that it was not counted it is divided, so that in the end one tag is left.
+    pub(super) fn pass_over(&mut self, certainly: bool, wall_ms: u64) -> bool {
         let Some(mut batch) = self.waiting.pop_front() else { return false };
-        if batch.sent > 1 {
-            // It may have been counted when it was sent before, so it must keep its id.
+        if !certainly || batch.sent > 1 {
+            // It may have been counted, now or when it was sent before, so it must keep its id.
             let crowded = self.doubtful.len() >= MOST_DOUBTFUL;
             if crowded { &mut self.waiting } else { &mut self.doubtful }.push_front(batch);
             return !crowded;
@@ -275,7 +275,7 @@ mod tests {
         for _ in 0..100 {
             let Some((batch, _)) = outbox.next(1) else { break };
             if batch.tags.contains_key("t5") {
-                assert!(outbox.divide(1));
+                assert!(outbox.pass_over(true, 1));
             } else {
                 counted += batch.payload("i", None, 1).usage_delta;
                 outbox.acknowledge();
@@ -293,13 +293,13 @@ mod tests {
         let mut outbox = Outbox::default();
         outbox.add(vec![("a".to_owned(), calls(1)), ("b".to_owned(), calls(2))], 1);
         let id = outbox.next(1).unwrap().0.id.clone();
-        outbox.next(1).unwrap();
 
-        assert!(outbox.divide(1));
-        assert!(outbox.next(1).is_none(), "it holds nothing up");
-
-        assert!(outbox.reconsider(1, 1));
-        assert_eq!(outbox.next(1).unwrap().0.id, id);
+        for certainly in [false, true, false] {
+            assert!(outbox.pass_over(certainly, 1));
+            assert!(outbox.next(1).is_none(), "it holds nothing up");
+            assert!(outbox.reconsider(1, 1));
+            assert_eq!(outbox.next(1).unwrap().0.id, id);
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(crate) const SECRET: &str = "sk_canary_7f3a";
 pub(crate) const FREE_10: &str =
     r#"{"globalMaxWeight":100,"tagMaxWeights":{"free":10},"pulseInterval":5000,"leaseDurationSeconds":300}"#;
 
+/// What a control plane says that refuses something.
+pub(crate) const REFUSAL: &str = r#"{"error":{"code":"bad_request","message":"no"}}"#;
+
 /// What the control plane does with the next request.
 #[derive(Clone, Debug)]
 pub(crate) enum Does {
@@ -135,7 +138,7 @@ impl Plane {
             if let Some((tag, status)) = &counted.poison
                 && pulse.tag_metrics.iter().any(|metric| metric.tag == *tag)
             {
-                return Does::Refuse(*status);
+                return Does::Reply(*status, &[], REFUSAL);
             }
             counted.count(&pulse);
         }
