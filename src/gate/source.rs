@@ -103,9 +103,8 @@ struct Reported {
 
 /// Why a report is not acknowledged.
 enum Failed {
-    /// What it says is not taken; another report may be. Nothing of it is counted if that is certainly the control
-    /// plane's word.
-    Refused { certainly: bool, error: Error },
+    /// The control plane does not take what it says, and has counted nothing of it; another report may do.
+    Refused(Error),
     /// Anything else: whether it was counted is not known, so it is sent again as it is.
     Unknown(Error),
     /// It was refused, and by the control plane's clock it was not of the time it said.
@@ -199,10 +198,8 @@ impl GateSource {
                     outbox.forget_times();
                     error
                 }
-                Err(Failed::Refused { certainly, error }) => {
-                    if !outbox.pass_over(certainly, self.wall_ms()) {
-                        return Reported { error: Some(error), ..reported };
-                    }
+                Err(Failed::Refused(error)) => {
+                    outbox.divide(self.wall_ms());
                     error
                 }
                 Err(Failed::Unknown(error)) => return Reported { error: Some(error), ..reported },
@@ -249,8 +246,8 @@ impl GateSource {
             (StatusCode::CONFLICT, Some(answer)) if is_replayed(&answer) => return Ok(None),
             (
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY,
-                answer,
-            ) => Failed::Refused { certainly: answer.is_some(), error },
+                Some(_),
+            ) => Failed::Refused(error),
             _ => Failed::Unknown(error),
         })
     }
