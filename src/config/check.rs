@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::{Config, FlagsSettings, GateSettings, root};
+use super::{Config, FlagsSettings, GateSettings, LimitsSettings, root};
 use crate::{
     Result,
     manifest::lint::findings::did_you_mean,
@@ -25,6 +25,9 @@ impl Config {
             self.read::<FlagsSettings>(&format!("flags.{name}"))?;
         }
         self.read::<GateSettings>("gate")?;
+        for name in self.tables("limits") {
+            self.read::<LimitsSettings>(&format!("limits.{name}"))?;
+        }
         Ok(())
     }
 

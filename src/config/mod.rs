@@ -34,7 +34,10 @@ pub use self::{
     explain::{Explained, Layer},
     fields::{Field, FieldKind},
     reference::reference_markdown,
-    root::{CacheSettings, ClockSettings, FlagsSettings, GateSettings, TelemetrySettings, TransportSettings},
+    root::{
+        CacheSettings, ClockSettings, FlagsSettings, GateSettings, LimitsSettings, TelemetrySettings,
+        TransportSettings,
+    },
 };
 use crate::{Error, ErrorKind, Result};
 
