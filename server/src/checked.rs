@@ -142,7 +142,7 @@ pub(crate) fn gate_settings(settings: &Settings) -> Result<(), Bad> {
         weight("tag_max_weights", *limit)?;
         if tag.is_empty() || !is_tag(tag) {
             return Err(Bad(
-                "a tag of `tag_max_weights` must have 1 to 256 bytes, and no control characters".into(),
+                "a tag of `tag_max_weights` must have 1 to 128 bytes, and no control characters".into(),
             ));
         }
     }

@@ -41,7 +41,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 ///
 /// The tag is what the header `x-waitstate-tag` says. Whoever may set that header chooses among the limits: where
 /// requests come from strangers, have the edge set it, or choose the tag from what is known of the caller
-/// ([`tag_from`](Self::tag_from)). Tags of more than 256 bytes are counted as `__other__`.
+/// ([`tag_from`](Self::tag_from)). Tags of more than 128 bytes are counted as `__other__`.
 ///
 /// # Examples
 /// ```

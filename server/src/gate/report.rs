@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use leverframe::gate::{
     reflex::{Window, pulse_window},
-    types::{CustomMetricAggregate, PulsePayload, is_valid_metric_name},
+    types::{CustomMetricAggregate, LONGEST_TAG, PulsePayload, is_valid_metric_name},
 };
 
 use crate::{
@@ -20,8 +20,6 @@ const MOST_TAGS: usize = 1_002;
 const MOST_METRICS: usize = 32;
 /// Takes what is counted under names beyond the bounds.
 const OTHER: &str = "__other__";
-/// Bytes of a tag; longer ones are counted as one.
-const LONGEST_TAG: usize = 256;
 /// Bytes of an instance's id, and of a pulse's.
 const LONGEST_ID: usize = 128;
 /// Counts up to here are numbers that every program can hold.
@@ -239,7 +237,8 @@ mod tests {
         let tag = |tag: &str| json!({"tag": tag, "latency": 0, "count": 1, "customMetrics": metrics});
 
         let read =
-            read_one(&[("tagMetrics", json!([tag("a\0b"), tag(&"x".repeat(257)), tag("ok")]))]).unwrap();
+            read_one(&[("tagMetrics", json!([tag("a\0b"), tag(&"x".repeat(LONGEST_TAG + 1)), tag("ok")]))])
+                .unwrap();
 
         let tags: Vec<&str> = read.window.keys().map(String::as_str).filter(|tag| !tag.is_empty()).collect();
         assert_eq!(tags, [OTHER, "ok"]);

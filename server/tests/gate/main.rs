@@ -3,6 +3,7 @@
 
 mod conservation;
 mod operators;
+mod ours;
 mod policies;
 #[path = "../support/postgres.rs"]
 mod postgres;
