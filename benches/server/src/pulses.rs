@@ -3,6 +3,9 @@
 //! The server is a process of its own, so that its memory can be read; clients and server share the machine's processors.
 //! Every instance has a connection of its own and reports once in five seconds, which makes two thousand reports a second,
 //! at times that do not wait for earlier answers: a time goes from when a report was due.
+//!
+//! What an instance takes is told apart from what its connection takes: before, as many reports come over a few
+//! connections from the same few instances and then from ten thousand, and the memory of both is compared.
 
 use std::{
     net::SocketAddr,
@@ -50,33 +53,33 @@ async fn run(rounds: usize, report: &mut Report) {
     let store = store::open(data.path(), None, Arc::clone(&clock)).await.expect("a store");
     let issued = issue_gate_key(&*store, &NewGateKey::new("acme"), clock.wall()).await.expect("a key");
     store.close().await;
-    let (publish_key, secret) = (issued.key.publish_key, issued.secret.expose().to_owned());
+    let keys = Arc::new((issued.key.publish_key, issued.secret.expose().to_owned()));
     let server = Child::start(data.path(), None);
 
-    // What the program itself takes, and what the first report brings into memory.
-    report_once(&mut open(server.address).await, &publish_key, &secret, "first").await;
+    // Twice, since the first time brings pages and buffers into memory that are used again.
+    few(&server, &keys, |sender, _| format!("warm-{sender}")).await;
+    few(&server, &keys, |sender, _| format!("warm-{sender}")).await;
+    let same = server.resident();
+    few(&server, &keys, |sender, number| format!("other-{sender}-{number}")).await;
+    let others = server.resident();
+
     let empty = server.resident();
     let mut connections = Vec::with_capacity(INSTANCES);
     for number in 0..INSTANCES {
-        let mut connection = open(server.address).await;
-        // A request of its own for each: what a connection costs that has been used.
-        connection.ask(format!("GET /healthz HTTP/1.1\r\nHost: {}\r\n\r\n", server.address).into_bytes());
-        connection.exchange().await;
-        connections.push((format!("instance-{number:05}-0000-0000-000000000000"), connection));
+        connections.push((format!("instance-{number:05}-0000-0000-000000000000"), open(server.address).await));
     }
-    let connected = server.resident();
 
     let (tell, mut times) = mpsc::unbounded_channel();
     let mut instances = JoinSet::new();
     let begun = tokio::time::Instant::now();
     for (number, (name, mut connection)) in connections.into_iter().enumerate() {
-        let (tell, publish_key, secret) = (tell.clone(), publish_key.clone(), secret.clone());
+        let (tell, keys) = (tell.clone(), Arc::clone(&keys));
         let offset = INTERVAL * u32::try_from(number).expect("few") / u32::try_from(INSTANCES).expect("few");
         instances.spawn(async move {
             for round in 0..rounds {
                 let due = begun + offset + INTERVAL * u32::try_from(round).expect("few");
                 tokio::time::sleep_until(due).await;
-                report_once(&mut connection, &publish_key, &secret, &name).await;
+                report_once(&mut connection, &keys, &name, now_ms()).await;
                 // The first round makes the instances known.
                 if round > 0 {
                     let _ = tell.send(due.elapsed().as_secs_f64() * 1e3);
@@ -95,9 +98,36 @@ async fn run(rounds: usize, report: &mut Report) {
     let reporting = server.resident();
     rows(report, "pulses: signed, 2,000/s", &taken, MOST_MS);
     let each = |more: u64, less: u64| more.saturating_sub(less) as f64 / INSTANCES as f64;
-    report.push(Row::limited("pulses: resident, each instance", "bytes", each(reporting, connected), MOST_BYTES));
-    report.push(Row::unlimited("pulses: resident, its connection", "bytes", each(connected, empty)));
+    report.push(Row::limited("pulses: resident, each instance", "bytes", each(others, same), MOST_BYTES));
+    report.push(Row::unlimited("pulses: resident, with its connection", "bytes", each(reporting, empty)));
     drop(instances);
+}
+
+/// Connections over which many instances report.
+const SENDERS: usize = 50;
+
+/// Sends as many reports as there are instances over a few connections, of instances called so.
+async fn few(server: &Child, keys: &Arc<(String, String)>, name: fn(usize, usize) -> String) {
+    let mut sending = JoinSet::new();
+    for sender in 0..SENDERS {
+        let (mut connection, keys) = (open(server.address).await, Arc::clone(keys));
+        sending.spawn(async move {
+            let mut ts = now_ms();
+            for number in 0..INSTANCES / SENDERS {
+                // Two reports of an instance are never of the same time.
+                ts = now_ms().max(ts + 1);
+                report_once(&mut connection, &keys, &name(sender, number), ts).await;
+            }
+        });
+    }
+    while let Some(sent) = sending.join_next().await {
+        sent.expect("the server answers");
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
+    since.as_millis().try_into().expect("a time before the year 500 million")
 }
 
 async fn open(address: SocketAddr) -> Connection {
@@ -105,9 +135,9 @@ async fn open(address: SocketAddr) -> Connection {
 }
 
 /// Sends what an instance with three tags reports, and waits for the policy.
-async fn report_once(connection: &mut Connection, publish_key: &str, secret: &str, instance: &str) {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970");
-    let ts = since.as_millis().to_string();
+async fn report_once(connection: &mut Connection, keys: &(String, String), instance: &str, ts: u64) {
+    let (publish_key, secret) = keys;
+    let ts = ts.to_string();
     let body = format!(
         "{{\"instanceId\":\"{instance}\",\"usageDelta\":600,\"bouncedUnits\":0,\"metrics\":{{\"latency\":12.5,\"errors\":1.0}},\
          \"tagMetrics\":[{}],\"ts\":{ts},\"pulseId\":\"{instance}-{ts}\"}}",
