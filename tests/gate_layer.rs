@@ -23,7 +23,11 @@ use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use leverframe::{
-    gate::{GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf, types::PulsePayload},
+    gate::{
+        GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf,
+        limiter::{AdaptiveLimiter, LimitOptions},
+        types::PulsePayload,
+    },
     live::block_on,
     testing::{Answer, ManualClock, ScriptedTransport},
 };
@@ -434,4 +438,53 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::park_timeout(Duration::from_millis(1));
     }
     panic!("{what}, which did not happen");
+}
+
+/// A limiter that looks at every twenty calls.
+fn limiter(clock: &ManualClock) -> AdaptiveLimiter {
+    let options = LimitOptions { initial: 4, ..LimitOptions::default() };
+    AdaptiveLimiter::builder().options(options).clock(Arc::new(clock.clone())).build().unwrap()
+}
+
+#[test]
+fn a_request_beyond_the_adaptive_limit_is_answered_and_told_to_come_back_soon() {
+    let plane = Plane::saying(FREE_10);
+    let limited = plane.ws.limited(limiter(&plane.clock));
+    let mut service = GateLayer::new(limited.clone()).layer(Does(|| pending::<Result<_, &'static str>>()));
+    let under_way: Vec<_> = (0..4).map(|_| service.call(request(None))).collect();
+
+    let refused = call(&mut service, request(Some(b"free"))).unwrap();
+
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(refused.body(), r#"{"error":"rate_limited","reason":"over_limit"}"#);
+    drop(under_way);
+    assert_eq!(limited.limiter().unwrap().snapshot().in_flight, 0);
+    assert_eq!(plane.told()["free"], Told { calls: 1, denied: 1, ..Told::default() });
+}
+
+#[test]
+fn overload_lowers_the_limit_and_neither_what_is_broken_nor_who_hangs_up_does() {
+    let plane = Plane::saying(FREE_10);
+    let of = |status: u16| {
+        let limited = plane.ws.limited(limiter(&plane.clock));
+        let mut service = GateLayer::new(limited.clone()).layer(answers(status));
+        for _ in 0..200 {
+            plane.clock.advance(Duration::from_millis(10));
+            assert_eq!(call(&mut service, request(None)).unwrap().status(), status);
+        }
+        limited.limiter().unwrap().snapshot()
+    };
+    assert_eq!((of(503).limit, of(504).limit), (1, 1));
+    assert_eq!((of(500).limit, of(500).samples, of(200).samples > 100), (4, 0, true));
+
+    let limited = plane.ws.limited(limiter(&plane.clock));
+    let mut service = GateLayer::new(limited.clone()).layer(Does(|| pending::<Result<_, &'static str>>()));
+    for _ in 0..200 {
+        let future = service.call(request(None));
+        plane.clock.advance(Duration::from_millis(10));
+        drop(future);
+    }
+    let snapshot = limited.limiter().unwrap().snapshot();
+    assert_eq!((snapshot.limit, snapshot.samples, snapshot.baseline), (4, 0, None));
 }
