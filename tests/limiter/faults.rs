@@ -147,6 +147,23 @@ fn a_load_that_creeps_up_does_not_take_the_baseline_along() {
 }
 
 #[test]
+fn a_queue_that_grows_slowly_is_not_taken_for_what_calls_take() {
+    // Up to a load at which calls wait for longer than they are served, and never so many that one is refused.
+    let mut sim = adaptive(1, World::ten_workers().calls(300.0), |limiter| limiter.min(200).initial(200));
+    let mut waited = 0.0;
+    for step in 0..60 {
+        sim.world = sim.world.calls(300.0 + f64::from(step) * 11.4);
+        waited = sim.run(5.0).mean_latency();
+    }
+    sim.world = sim.world.calls(985.0);
+    let stretch = sim.run(60.0);
+
+    assert_eq!(stretch.denied.iter().sum::<u64>(), 0);
+    assert!(waited.max(stretch.mean_latency()) > 0.018, "{waited} {}", stretch.mean_latency());
+    assert!(sim.gate.snapshot().baseline.unwrap() < Duration::from_millis(13), "{:?}", sim.gate.snapshot());
+}
+
+#[test]
 fn a_start_under_overload_at_too_high_a_limit_finds_the_baseline_all_the_same() {
     for seed in SEEDS {
         let world = World::ten_workers().calls(2_000.0);

@@ -478,3 +478,48 @@ impl Drain {
         self.most_in_flight = self.most_in_flight.max(window.most_in_flight);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(calls: u64, failures: u64) -> Window {
+        let mut window = Window { failures, most_in_flight: 10, ..Window::new() };
+        (0..calls).for_each(|_| window.record(Duration::from_millis(10)));
+        window
+    }
+
+    #[test]
+    fn a_window_with_few_calls_changes_nothing() {
+        let mut limit = Limit::new(LimitOptions::default()).unwrap();
+        limit.update(&window(100, 0));
+        let learned = (limit.current(), limit.baseline());
+        for few in [window(0, 0), window(19, 0), window(0, 19), window(10, 9)] {
+            (0..50).for_each(|_| limit.update(&few));
+        }
+
+        assert_eq!((limit.current(), limit.baseline()), learned);
+        limit.update(&window(20, 0));
+        assert_eq!(limit.current(), 20);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let usual = LimitOptions::default();
+        let floor_above = Some(Duration::from_micros(1));
+        for options in [
+            LimitOptions { min: 0, ..usual },
+            LimitOptions { min: 11, max: 10, ..usual },
+            LimitOptions { max: MOST + 1, ..usual },
+            LimitOptions { initial: 1_001, ..usual },
+            LimitOptions { tolerance: 0.9, ..usual },
+            LimitOptions { tolerance: f64::NAN, ..usual },
+            LimitOptions { window: Duration::ZERO, ..usual },
+            LimitOptions { min_samples: 0, ..usual },
+            LimitOptions { baseline_ceiling: floor_above, ..usual },
+        ] {
+            let refused = Limit::new(options).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Config, "{options:?}");
+        }
+    }
+}
