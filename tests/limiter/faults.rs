@@ -80,6 +80,27 @@ fn a_service_that_is_slower_for_good_is_learned_anew() {
 }
 
 #[test]
+fn a_service_that_is_slower_for_good_is_learned_anew_where_the_minimum_allows_no_drain() {
+    for seed in SEEDS {
+        let world = World { workers: 40, ..World::ten_workers().calls(8_000.0) };
+        let mut sim = adaptive(seed, world, |limiter| limiter.min(8));
+        sim.run(10.0);
+        sim.world.work = Work::Exponential(0.100);
+        sim.world = sim.world.calls(800.0);
+        sim.run(40.0);
+        let stretch = sim.run(60.0);
+
+        assert!(
+            share_of_capacity(&stretch, 400.0) > 0.85,
+            "{} {:?}",
+            stretch.goodput(),
+            stretch.mean_limit()
+        );
+        assert!(stretch.mean_latency() < 0.250, "{}", stretch.mean_latency());
+    }
+}
+
+#[test]
 fn a_service_that_is_faster_for_good_is_learned_at_once() {
     let mut sim = adaptive(1, World::ten_workers().calls(2_000.0), |limiter| limiter);
     sim.run(10.0);
