@@ -31,17 +31,17 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Lets an HTTP service do only what the gate lets pass.
 ///
-/// A client with a limiter ([`WaitState::limited`]) is asked for a place as well; statuses 503 and 504 and errors of the
-/// service tell the limiter of too much load.
-///
 /// What passes is measured until its response begins (not until its body ends), by the client's clock. A status of 500
 /// or more, an error of the service, and a panic count as errors; a response that nobody waits for any more is counted
 /// with the time that it had. What does not pass is answered at once: 429 with `Retry-After` and JSON,
 /// `{"error":"rate_limited","reason":"kill_signal"}`.
 ///
+/// A client with a limiter ([`WaitState::limited`]) is asked for a place as well; statuses 503 and 504 and errors of the
+/// service tell the limiter of too much load.
+///
 /// The tag is what the header `x-waitstate-tag` says. Whoever may set that header chooses among the limits: where
 /// requests come from strangers, have the edge set it, or choose the tag from what is known of the caller
-/// ([`tag_from`](Self::tag_from)). Tags of more than 256 bytes are counted as `__other__`.
+/// ([`tag_from`](Self::tag_from)). Tags of more than 128 bytes are counted as `__other__`.
 ///
 /// # Examples
 /// ```

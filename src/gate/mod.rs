@@ -43,8 +43,8 @@ mod wire;
 /// What travels between a client and the control plane.
 pub mod types {
     pub use super::wire::{
-        AuthTokenResponse, CustomMetricAggregate, HISTOGRAM_BOUNDS, PulseMetrics, PulsePayload, TagMetric,
-        is_valid_metric_name,
+        AuthTokenResponse, CustomMetricAggregate, HISTOGRAM_BOUNDS, LONGEST_TAG, PulseMetrics, PulsePayload,
+        TagMetric, is_valid_metric_name,
     };
 }
 

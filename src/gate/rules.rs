@@ -12,11 +12,9 @@ use super::{
     policy::MOST_TAGS,
     reflex::ALL_TAGS,
     safe_mode::SafeMode,
+    wire::LONGEST_TAG,
 };
 use crate::{text_table::TextTable, traits::Tick};
-
-/// A tag that is longer than this is counted with the others that have no place.
-const LONGEST_TAG: usize = 256;
 
 /// Where no place is left, a tag that had nothing to report this many times in a row gives its place up.
 const IDLE_HARVESTS: u32 = 6;

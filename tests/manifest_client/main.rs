@@ -8,6 +8,7 @@
     reason = "the contract's sample prints"
 )]
 
+mod api;
 mod scripted;
 
 use std::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use leverframe::gate::{
     reflex::{Window, pulse_window},
-    types::{CustomMetricAggregate, PulsePayload, is_valid_metric_name},
+    types::{CustomMetricAggregate, LONGEST_TAG, PulsePayload, is_valid_metric_name},
 };
 
 use crate::{
@@ -20,8 +20,6 @@ const MOST_TAGS: usize = 1_002;
 const MOST_METRICS: usize = 32;
 /// Takes what is counted under names beyond the bounds.
 const OTHER: &str = "__other__";
-/// Bytes of a tag; longer ones are counted as one.
-const LONGEST_TAG: usize = 128;
 /// Bytes of an instance's id, and of a pulse's.
 const LONGEST_ID: usize = 128;
 /// Counts up to here are numbers that every program can hold.

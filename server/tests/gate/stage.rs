@@ -103,7 +103,7 @@ impl Stage {
     pub(crate) async fn seconds_until(&self, most: u32, holds: impl Fn(&Value) -> bool + Sync) -> u32 {
         for second in 0..=most {
             // The server looks at its rules beside the requests: it has to get to it within the second.
-            for _ in 0..10 {
+            for _ in 0..5 {
                 if holds(&self.status().await) {
                     return second;
                 }

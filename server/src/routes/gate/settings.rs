@@ -42,6 +42,7 @@ struct Changes {
     #[schema(value_type = BTreeMap<String, Option<f64>>)]
     tag_max_weights: BTreeMap<String, Option<f64>>,
     /// Refuse everything.
+    #[serde(default, deserialize_with = "there")]
     kill_signal: Option<bool>,
     /// What to tell clients, for people.
     #[serde(default, deserialize_with = "given")]
@@ -62,6 +63,11 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// What is there is not null.
+fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    bool::deserialize(deserializer).map(Some)
 }
 
 /// What is set now, and the request's id.
