@@ -488,7 +488,7 @@ fn overload_lowers_the_limit_and_neither_what_is_broken_nor_who_hangs_up_does() 
     assert_eq!((of(500).limit, of(500).samples, of(200).samples > 100), (4, 0, true));
 
     let limited = plane.ws.limited(limiter(&plane.clock));
-    let mut service = GateLayer::new(limited.clone()).layer(Does(|| pending::<Result<_, &'static str>>()));
+    let mut service = GateLayer::new(limited.clone()).layer(Does(pending::<Result<_, &'static str>>));
     for _ in 0..200 {
         let future = service.call(request(None));
         plane.clock.advance(Duration::from_millis(10));
