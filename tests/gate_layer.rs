@@ -24,7 +24,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use leverframe::{
     gate::{
-        GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf, limiter::AdaptiveLimiter,
+        GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf,
+        limiter::{AdaptiveLimiter, LimitOptions},
         types::PulsePayload,
     },
     live::block_on,
@@ -463,4 +464,36 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::park_timeout(Duration::from_millis(1));
     }
     panic!("{what}, which did not happen");
+}
+
+/// A limiter that looks at every twenty calls.
+fn limiter(clock: &ManualClock) -> AdaptiveLimiter {
+    let options = LimitOptions { initial: 4, ..LimitOptions::default() };
+    AdaptiveLimiter::builder().options(options).clock(Arc::new(clock.clone())).build().unwrap()
+}
+
+#[test]
+fn overload_lowers_the_limit_and_neither_what_is_broken_nor_who_hangs_up_does() {
+    let plane = Plane::saying(FREE_10);
+    let of = |status: u16| {
+        let limited = plane.ws.limited(limiter(&plane.clock));
+        let mut service = GateLayer::new(limited.clone()).layer(answers(status));
+        for _ in 0..200 {
+            plane.clock.advance(Duration::from_millis(10));
+            assert_eq!(call(&mut service, request(None)).unwrap().status(), status);
+        }
+        limited.limiter().unwrap().snapshot()
+    };
+    assert_eq!((of(503).limit, of(504).limit), (1, 1));
+    assert_eq!((of(500).limit, of(500).samples, of(200).samples > 100), (4, 0, true));
+
+    let limited = plane.ws.limited(limiter(&plane.clock));
+    let mut service = GateLayer::new(limited.clone()).layer(Does(pending::<Result<_, &'static str>>));
+    for _ in 0..200 {
+        let future = service.call(request(None));
+        plane.clock.advance(Duration::from_millis(10));
+        drop(future);
+    }
+    let snapshot = limited.limiter().unwrap().snapshot();
+    assert_eq!((snapshot.limit, snapshot.samples, snapshot.baseline), (4, 0, None));
 }

@@ -80,6 +80,27 @@ fn a_service_that_is_slower_for_good_is_learned_anew() {
 }
 
 #[test]
+fn a_service_that_is_slower_for_good_is_learned_anew_where_the_minimum_allows_no_drain() {
+    for seed in SEEDS {
+        let world = World { workers: 40, ..World::ten_workers().calls(8_000.0) };
+        let mut sim = adaptive(seed, world, |limiter| limiter.min(8));
+        sim.run(10.0);
+        sim.world.work = Work::Exponential(0.100);
+        sim.world = sim.world.calls(800.0);
+        sim.run(40.0);
+        let stretch = sim.run(60.0);
+
+        assert!(
+            share_of_capacity(&stretch, 400.0) > 0.85,
+            "{} {:?}",
+            stretch.goodput(),
+            stretch.mean_limit()
+        );
+        assert!(stretch.mean_latency() < 0.250, "{}", stretch.mean_latency());
+    }
+}
+
+#[test]
 fn a_service_that_is_faster_for_good_is_learned_at_once() {
     let mut sim = adaptive(1, World::ten_workers().calls(2_000.0), |limiter| limiter);
     sim.run(10.0);
@@ -144,6 +165,23 @@ fn a_load_that_creeps_up_does_not_take_the_baseline_along() {
     assert!(stretch.highest_limit() <= 30, "{}", stretch.highest_limit());
     assert!(stretch.mean_latency() < 0.020, "{}", stretch.mean_latency());
     assert!(share_of_capacity(&stretch, 1_000.0) > 0.9, "{}", stretch.goodput());
+}
+
+#[test]
+fn a_queue_that_grows_slowly_is_not_taken_for_what_calls_take() {
+    // Up to a load at which calls wait for longer than they are served, and never so many that the limit is in the way.
+    let mut sim = adaptive(1, World::ten_workers().calls(300.0), |limiter| limiter.min(200).initial(200));
+    let mut waited = 0.0;
+    for step in 0..60 {
+        sim.world = sim.world.calls(300.0 + f64::from(step) * 11.4);
+        waited = sim.run(5.0).mean_latency();
+    }
+    sim.world = sim.world.calls(985.0);
+    let stretch = sim.run(60.0);
+
+    assert!(stretch.denied[1] < stretch.good[1] / 100, "but for drains: {:?}", stretch.denied);
+    assert!(waited.max(stretch.mean_latency()) > 0.018, "{waited} {}", stretch.mean_latency());
+    assert!(sim.gate.snapshot().baseline.unwrap() < Duration::from_millis(13), "{:?}", sim.gate.snapshot());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The adaptive limiter: each known fault of such limiters in a simulator, its flags, its permits under threads.
+#![cfg(feature = "testing")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 #[cfg(feature = "async-tokio")]

@@ -58,6 +58,43 @@ fn threads_never_have_more_permits_than_the_limit_and_lose_none() {
 }
 
 #[test]
+fn of_two_threads_that_ask_for_the_last_place_at_once_one_has_it() {
+    const ROUNDS: u32 = 30_000;
+    let limiter = AdaptiveLimiter::builder().source(fixed(Arc::new(AtomicU32::new(1)))).build().unwrap();
+    let (arrived, tried, left, admitted) =
+        (AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0), AtomicU32::new(0));
+    // Both have come this far in this round.
+    let meet = |at: &AtomicU32, round: u32| {
+        at.fetch_add(1, Ordering::SeqCst);
+        for spins in 0_u32.. {
+            if at.load(Ordering::SeqCst) >= 2 * (round + 1) {
+                break;
+            }
+            if spins > 200 {
+                thread::yield_now();
+            }
+        }
+    };
+
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                for round in 0..ROUNDS {
+                    meet(&arrived, round);
+                    let permit = limiter.acquire(None, None);
+                    admitted.fetch_add(u32::from(permit.is_ok()), Ordering::SeqCst);
+                    meet(&tried, round);
+                    drop(permit);
+                    meet(&left, round);
+                }
+            });
+        }
+    });
+
+    assert_eq!(admitted.into_inner(), ROUNDS, "one in each round, and never two");
+}
+
+#[test]
 fn permits_outlive_changes_of_the_limit_under_threads() {
     let limit = Arc::new(AtomicU32::new(1));
     let clock = ManualClock::new();

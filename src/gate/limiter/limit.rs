@@ -50,8 +50,9 @@ const BLAME: f64 = 0.4;
 /// A limit that has fallen below so much of what it was is another one.
 const MUCH_LOWER: f64 = 0.6;
 
-/// A drain tells something if so much is left of the calls under way, or less.
+/// A drain tells something if so much is left of the calls under way, or less; or so much has come to them, or more.
 const CLEARLY_FEWER: f64 = 0.75;
+const CLEARLY_MORE: f64 = 1.25;
 
 /// So many times the calls of the smallest window are looked at before a drain ends: with fewer, chance would decide.
 const DRAIN_SAMPLES: u64 = 4;
@@ -192,7 +193,8 @@ pub struct Limit {
     drain: Option<Drain>,
 }
 
-/// The limit is lowered for a moment, to see what that does to the latency.
+/// The limit is lowered for a moment, to see what that does to the latency; or raised, where a bound does not let it
+/// be lowered.
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     limit: u32,
@@ -417,20 +419,26 @@ impl Limit {
         // Of few, more is taken away: behind one worker even half of them would wait.
         let lower = if in_flight > 8.0 { in_flight / 2.0 } else { in_flight / 3.0 };
         let lower = (lower as u32).max(self.options.min);
-        if f64::from(lower) <= CLEARLY_FEWER * in_flight {
-            self.drain = Some(Drain {
-                limit: lower,
-                in_flight_before: in_flight,
-                latency_before: self.slow_latency,
-                windows: 0,
-                samples: 0.0,
-                latency: Mean { seconds: 0.0, error: 0.0 },
-                most_in_flight: 0,
-            });
+        let limit = if f64::from(lower) <= CLEARLY_FEWER * in_flight {
+            lower
+        } else if in_flight < 2.0 {
+            // One call does not wait for another: this is what it takes.
+            return self.learn(latency);
+        } else if window.denied {
+            // The bound is in the way; whether calls wait for each other shows as well when there are more of them.
+            ((in_flight * 1.5).ceil() as u32).clamp(self.options.min, self.options.max)
         } else {
-            // So few calls do not wait for each other: this is what they take.
-            self.learn(latency);
-        }
+            return;
+        };
+        self.drain = Some(Drain {
+            limit,
+            in_flight_before: in_flight,
+            latency_before: self.slow_latency,
+            windows: 0,
+            samples: 0.0,
+            latency: Mean { seconds: 0.0, error: 0.0 },
+            most_in_flight: 0,
+        });
     }
 
     fn go_on_with_drain(&mut self, mut drain: Drain, window: &Window, latency: Option<Mean>) {
@@ -446,12 +454,14 @@ impl Limit {
             return;
         }
         self.drain = None;
-        let fewer = f64::from(drain.most_in_flight) / drain.in_flight_before;
-        if drain.samples < self.options.min_samples as f64 || fewer > CLEARLY_FEWER {
+        let change = f64::from(drain.most_in_flight) / drain.in_flight_before;
+        let clear = change <= CLEARLY_FEWER || change >= CLEARLY_MORE;
+        if drain.samples < self.options.min_samples as f64 || !clear {
             return;
         }
         let latency = drain.latency;
-        if latency.seconds < drain.latency_before * (1.0 - BLAME * (1.0 - fewer)) {
+        let between = drain.latency_before * (1.0 + BLAME * (change - 1.0));
+        if (latency.seconds < between) == (change < 1.0) {
             // They were waiting for each other. With fewer of them the latency is nearer to the truth.
             self.blamed_at = self.limit;
             if self.baseline.is_some_and(|baseline| latency.seconds < baseline.seconds) {
@@ -476,5 +486,50 @@ impl Drain {
             error: (old * self.latency.error).hypot(new * latency.error),
         };
         self.most_in_flight = self.most_in_flight.max(window.most_in_flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(calls: u64, failures: u64) -> Window {
+        let mut window = Window { failures, most_in_flight: 10, ..Window::new() };
+        (0..calls).for_each(|_| window.record(Duration::from_millis(10)));
+        window
+    }
+
+    #[test]
+    fn a_window_with_few_calls_changes_nothing() {
+        let mut limit = Limit::new(LimitOptions::default()).unwrap();
+        limit.update(&window(100, 0));
+        let learned = (limit.current(), limit.baseline());
+        for few in [window(0, 0), window(19, 0), window(0, 19), window(10, 9)] {
+            (0..50).for_each(|_| limit.update(&few));
+        }
+
+        assert_eq!((limit.current(), limit.baseline()), learned);
+        limit.update(&window(20, 0));
+        assert_eq!(limit.current(), 20);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let usual = LimitOptions::default();
+        let floor_above = Some(Duration::from_micros(1));
+        for options in [
+            LimitOptions { min: 0, ..usual },
+            LimitOptions { min: 11, max: 10, ..usual },
+            LimitOptions { max: MOST + 1, ..usual },
+            LimitOptions { initial: 1_001, ..usual },
+            LimitOptions { tolerance: 0.9, ..usual },
+            LimitOptions { tolerance: f64::NAN, ..usual },
+            LimitOptions { window: Duration::ZERO, ..usual },
+            LimitOptions { min_samples: 0, ..usual },
+            LimitOptions { baseline_ceiling: floor_above, ..usual },
+        ] {
+            let refused = Limit::new(options).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Config, "{options:?}");
+        }
     }
 }
