@@ -1,11 +1,16 @@
-//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome, and neither does a gate.
+//! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome, and neither does a gate or a
+//! limiter.
 #![cfg(feature = "async-tokio")]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use allocation_counter::measure;
-use leverframe::{EvalContext, ExdClient, Namespace, Policy, WaitState};
+use leverframe::{
+    EvalContext, ExdClient, Namespace, Policy, WaitState,
+    gate::limiter::{AdaptiveLimiter, Permit, Priority},
+    testing::ManualClock,
+};
 
 fn flag(flag_type: &str, first: &str, second: &str) -> String {
     format!(
@@ -119,6 +124,42 @@ fn a_failing_evaluation_allocates_nothing_once_its_warning_is_not_due() {
     });
 
     assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn a_limiter_allocates_nothing_for_a_call_nor_at_the_end_of_a_window() {
+    let clock = ManualClock::new();
+    let limiter = AdaptiveLimiter::builder()
+        .initial(3)
+        .priority("checkout", Priority::Critical)
+        .clock(Arc::new(clock.clone()))
+        .build()
+        .unwrap();
+    let run = || {
+        for i in 0..20_000_u32 {
+            let mut held = [0, 1, 2, 3].map(|_| limiter.acquire(Some("checkout"), None));
+            clock.advance(Duration::from_micros(u64::from(200 + i % 3 * 800)));
+            if i % 50 == 0 {
+                held.iter_mut().flatten().for_each(Permit::failed);
+            }
+            drop(black_box(held));
+        }
+    };
+
+    assert_eq!(measure(run).count_total, 0);
+    let snapshot = limiter.snapshot();
+    assert!(snapshot.windows > 50 && snapshot.priorities[3].denied > 0, "{snapshot:?}");
+}
+
+#[test]
+fn an_entry_allocates_nothing_after_the_first_of_its_tag() {
+    let ws = WaitState::builder().publish_key("pk").secret_key("sk").base_url("http://127.0.0.1:9");
+    let ws = ws.build().unwrap().limited(AdaptiveLimiter::builder().build().unwrap());
+    drop(ws.enter(Some("checkout"), None));
+
+    let run = || (0..1_000).for_each(|_| drop(black_box(ws.enter(Some("checkout"), Some(1.0)))));
+
+    assert_eq!(measure(run).count_total, 0);
 }
 
 #[test]

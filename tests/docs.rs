@@ -265,6 +265,15 @@ fn the_files_in_the_manifest_reference_lint_without_errors() {
 }
 
 #[test]
+fn the_reflex_rules_in_the_guide_are_those_of_the_example_and_lint_without_a_finding() {
+    let rules = read("examples/gate/gate.toml");
+
+    assert!(snippets(&read("docs/guide.md"), "text").contains(&rules));
+    let (ruleset, findings) = leverframe::gate::reflex::Ruleset::parse(&rules);
+    assert!(ruleset.is_some() && findings.is_empty(), "{findings:#?}");
+}
+
+#[test]
 fn the_example_namespaces_lint_without_errors_and_warnings_and_use_every_operator() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/namespaces");
     let mut flags = 0;

@@ -7,7 +7,7 @@ mod shop;
 
 use std::{fs, path::Path};
 
-use leverframe::{ErrorKind, EvalContext, Leverframe, config::Config, live::Origin};
+use leverframe::{ErrorKind, EvalContext, Leverframe, config::Config, gate::limiter::Priority, live::Origin};
 use shop::{files, packed, served, written};
 
 fn frame(file: &Path) -> leverframe::Result<Leverframe> {
@@ -151,5 +151,53 @@ fn settings_of_a_namespace_that_make_no_sense_name_their_key() {
         let error = frame(&file).unwrap_err();
         assert!(error.chain().contains(key), "{line}: {error}");
         assert!(error.hint_text().is_some(), "{line}: {error}");
+    }
+}
+
+#[test]
+fn a_limiter_has_its_bounds_from_a_flag_and_goes_on_across_a_reload() {
+    let (one, dir) = (written(&files(3)), tempfile::tempdir().unwrap());
+    let file = dir.path().join("leverframe.toml");
+    let limits = "[limits.database]\nmax = 64\nlow = [\"crawl\"]\nlimit_flag = \"limit\"\nflags = \"one\"\n";
+    let other = "[limits.other]\ninitial = 7\n";
+    fs::write(&file, table("one", one.path()) + limits + other).unwrap();
+    let frame = frame(&file).unwrap();
+    let limiter = frame.limiter("database").unwrap();
+    let snapshot = limiter.snapshot();
+    assert_eq!((snapshot.limit, snapshot.max, snapshot.source_error), (3, 3, None), "the flag says 3");
+    assert_eq!(limiter.priority_of(Some("crawl")), Priority::Low);
+    let _under_way = limiter.acquire(None, None).unwrap();
+
+    fs::write(&file, table("one", one.path()) + limits + "[limits.other]\ninitial = 8\n").unwrap();
+    frame.reload().unwrap();
+
+    assert_eq!(frame.limiter("database").unwrap().snapshot().in_flight, 1, "the same limiter");
+    assert_eq!(frame.limiter("other").unwrap().snapshot().limit, 8, "another");
+    let error = frame.limiter("databse").unwrap_err();
+    assert_eq!((error.kind(), error.hint_text()), (ErrorKind::NotFound, Some("did you mean `database`?")));
+    frame.close().unwrap();
+}
+
+#[test]
+fn settings_of_a_limiter_that_make_no_sense_name_their_key() {
+    let one = written(&files(1));
+    for (limits, key) in [
+        ("max = 4\ninitial = 5\n", "limits.database"),
+        ("min = 0\n", "limits.database"),
+        ("max = 99999999999\n", "limits.database"),
+        ("limit_flag = \"limit\"\n", "limits.database.flags"),
+        ("limit_flag = \"limit\"\nflags = \"tow\"\n", "limits.database.flags"),
+        ("limit_flag = \"limit\"\nflags = \"one\"\ncontext = [\"host\"]\n", "limits.database.context"),
+        ("maximum = 4\n", "limits.database.maximum"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("leverframe.toml");
+        fs::write(&file, table("one", one.path()) + "[limits.database]\n" + limits).unwrap();
+
+        let error = frame(&file).unwrap_err();
+
+        assert_eq!(error.kind(), ErrorKind::Config, "{limits}");
+        assert!(error.to_string().contains(key), "{limits}{error}");
+        assert!(error.hint_text().is_some(), "{limits}");
     }
 }

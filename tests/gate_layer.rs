@@ -23,7 +23,11 @@ use axum::{Router, body::Body, routing::get};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use leverframe::{
-    gate::{GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf, types::PulsePayload},
+    gate::{
+        GateLayer, GateMode, GateService, TagOf, WaitState, WeightOf,
+        limiter::{AdaptiveLimiter, LimitOptions},
+        types::PulsePayload,
+    },
     live::block_on,
     testing::{Answer, ManualClock, ScriptedTransport},
 };
@@ -306,7 +310,8 @@ fn the_tag_may_come_from_anything_that_the_request_says() {
 #[test]
 fn a_call_that_passes_costs_no_allocation_of_the_layers() {
     let plane = Plane::saying(FREE_10);
-    let mut gated: GateService<_, TagOf, WeightOf> = GateLayer::new(plane.ws.clone()).layer(answers(200));
+    let limited = plane.ws.limited(AdaptiveLimiter::builder().build().unwrap());
+    let mut gated: GateService<_, TagOf, WeightOf> = GateLayer::new(limited).layer(answers(200));
     let mut bare = answers(200);
     let mut cx = Context::from_waker(Waker::noop());
     // Makes the tag's place.
@@ -326,6 +331,31 @@ fn a_call_that_passes_costs_no_allocation_of_the_layers() {
     });
 
     assert_eq!(with.count_total, without.count_total);
+}
+
+#[test]
+fn a_limiter_refuses_what_there_is_no_place_for_until_a_call_has_ended_or_was_given_up() {
+    let plane = Plane::saying(FREE_10);
+    let limiter = AdaptiveLimiter::builder().initial(1).clock(Arc::new(plane.clock.clone())).build().unwrap();
+    let layer = GateLayer::new(plane.ws.limited(limiter.clone()));
+    let (mut hangs, mut served) = (layer.layer(Does(pending)), layer.layer(answers(200)));
+    let mut cx = Context::from_waker(Waker::noop());
+
+    let mut under_way = Box::pin(hangs.call(request(Some(b"pro"))));
+    assert!(under_way.as_mut().poll(&mut cx).is_pending());
+    let refused = call(&mut served, request(Some(b"pro"))).unwrap();
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
+    assert_eq!(refused.body(), r#"{"error":"rate_limited","reason":"over_limit"}"#);
+
+    drop(under_way);
+    assert_eq!(call(&mut served, request(Some(b"pro"))).unwrap().status(), StatusCode::OK);
+    // Its future is still there, the call is over.
+    let mut kept = Box::pin(served.call(request(Some(b"pro"))));
+    assert!(kept.as_mut().poll(&mut cx).is_ready());
+    assert_eq!(limiter.snapshot().in_flight, 0);
+    let told = &plane.told()["pro"];
+    assert_eq!((told.calls, told.denied, told.samples), (4, 1, 3));
 }
 
 #[test]
@@ -434,4 +464,36 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         thread::park_timeout(Duration::from_millis(1));
     }
     panic!("{what}, which did not happen");
+}
+
+/// A limiter that looks at every twenty calls.
+fn limiter(clock: &ManualClock) -> AdaptiveLimiter {
+    let options = LimitOptions { initial: 4, ..LimitOptions::default() };
+    AdaptiveLimiter::builder().options(options).clock(Arc::new(clock.clone())).build().unwrap()
+}
+
+#[test]
+fn overload_lowers_the_limit_and_neither_what_is_broken_nor_who_hangs_up_does() {
+    let plane = Plane::saying(FREE_10);
+    let of = |status: u16| {
+        let limited = plane.ws.limited(limiter(&plane.clock));
+        let mut service = GateLayer::new(limited.clone()).layer(answers(status));
+        for _ in 0..200 {
+            plane.clock.advance(Duration::from_millis(10));
+            assert_eq!(call(&mut service, request(None)).unwrap().status(), status);
+        }
+        limited.limiter().unwrap().snapshot()
+    };
+    assert_eq!((of(503).limit, of(504).limit), (1, 1));
+    assert_eq!((of(500).limit, of(500).samples, of(200).samples > 100), (4, 0, true));
+
+    let limited = plane.ws.limited(limiter(&plane.clock));
+    let mut service = GateLayer::new(limited.clone()).layer(Does(pending::<Result<_, &'static str>>));
+    for _ in 0..200 {
+        let future = service.call(request(None));
+        plane.clock.advance(Duration::from_millis(10));
+        drop(future);
+    }
+    let snapshot = limited.limiter().unwrap().snapshot();
+    assert_eq!((snapshot.limit, snapshot.samples, snapshot.baseline), (4, 0, None));
 }

@@ -12,7 +12,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::admin::{
     AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand,
 };
-pub(crate) use self::gate::{GateCommand, GateKillArgs, GateSetArgs, GateStatusArgs, Setting, Switch};
+pub(crate) use self::gate::{
+    GateCommand, GateKillArgs, GateSetArgs, GateSimulateArgs, GateStatusArgs, Setting, Switch,
+};
 pub(crate) use self::remote::{
     PullArgs, PushArgs, RemoteArgs, RollbackArgs, ServerArgs, VersionDiffArgs, VersionsArgs,
 };

@@ -265,7 +265,9 @@ fn line_matches(expected: &str, shown: &str) -> bool {
 /// What a reader of the README has: a checkout.
 fn checkout() -> tempfile::TempDir {
     let stage = tempfile::tempdir().unwrap();
-    copy(&root().join("examples/namespaces"), &stage.path().join("examples/namespaces")).unwrap();
+    for examples in ["examples/gate", "examples/namespaces"] {
+        copy(&root().join(examples), &stage.path().join(examples)).unwrap();
+    }
     stage
 }
 

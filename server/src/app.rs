@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     events::Hub,
+    gate::Control,
     heads::Heads,
     limit::{PeerBuckets, Rate},
     metrics::Metrics,
@@ -38,6 +39,7 @@ struct Inner {
     store: Arc<dyn Store>,
     heads: Arc<Heads>,
     hub: Hub,
+    gate: Arc<Control>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     tokens: TokenCache,
@@ -90,11 +92,18 @@ impl App {
         let heads = Arc::new(Heads::new(Arc::clone(&store)));
         let metrics = Arc::<Metrics>::default();
         let hub = Hub::new(Arc::clone(&store), Arc::clone(&heads), Arc::clone(&clock), Arc::clone(&metrics));
+        let gate = Arc::new(Control::new(
+            Arc::clone(&store),
+            Arc::clone(&heads),
+            Arc::clone(&clock),
+            Arc::clone(&metrics),
+        ));
         Self {
             inner: Arc::new(Inner {
                 store,
                 heads,
                 hub,
+                gate,
                 clock,
                 limits,
                 tokens: TokenCache::default(),
@@ -125,6 +134,11 @@ impl App {
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.inner.hub
+    }
+
+    /// Returns the control plane of the gate.
+    pub(crate) fn gate(&self) -> &Arc<Control> {
+        &self.inner.gate
     }
 
     /// Returns the clock.
@@ -193,11 +207,17 @@ impl App {
     pub(crate) async fn follow(self, mut notices: broadcast::Receiver<Notice>) {
         loop {
             match notices.recv().await {
-                // Of interest to the hub, which follows the store as well.
-                Ok(Notice::Manifest { .. } | Notice::Gate { .. }) => {}
+                Ok(Notice::Manifest { tenant, namespace, version }) => {
+                    // The hub, which follows the store as well, need not have heard of it yet.
+                    self.heads().expect(&tenant, &namespace, version);
+                    self.gate().doubt_rules(&tenant);
+                }
+                Ok(Notice::Gate { org }) => self.gate().doubt(&org),
                 Ok(Notice::TokenRevoked { id }) => self.inner.tokens.forget(&id),
                 Ok(Notice::Everything) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.inner.tokens.forget_all();
+                    self.heads().doubt_all();
+                    self.gate().doubt_all();
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
@@ -226,6 +246,18 @@ impl App {
         let principal = Principal::of(Arc::clone(&cached.token));
         info.learn_principal(&principal);
         Ok(principal)
+    }
+
+    /// Counts a request of somebody who may be guessing against the limit of the address.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn doubt_stranger(&self, info: &RequestInfo) -> Result<(), Problem> {
+        let Some(peer) = info.peer() else { return Ok(()) };
+        self.inner.strangers.take(peer, self.limits().stranger, info.begun()).map_err(|wait| {
+            self.metrics().rate_limited.add(1);
+            Problem::rate_limited("the address has sent too many keys that are not valid", wait)
+        })
     }
 
     async fn token_of(&self, headers: &HeaderMap, info: &RequestInfo) -> Result<Arc<Cached>, Problem> {
@@ -294,11 +326,17 @@ pub fn secret_hash(secret: &str) -> SecretHash {
 
 /// Returns what looks like a token's secret.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let secret = bearer_of(headers)?;
+    let known = TokenType::ALL.iter().any(|kind| secret.starts_with(kind.prefix()));
+    (secret.len() <= LONGEST_SECRET && known).then_some(secret)
+}
+
+/// Returns what a request is made with, whatever it is.
+pub(crate) fn bearer_of(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, secret) = value.split_once(' ')?;
-    let known = TokenType::ALL.iter().any(|kind| secret.starts_with(kind.prefix()));
-    (scheme.eq_ignore_ascii_case("bearer") && secret.len() <= LONGEST_SECRET && known).then_some(secret)
+    scheme.eq_ignore_ascii_case("bearer").then_some(secret)
 }
 
 /// More than twice what ours have.

@@ -1,6 +1,6 @@
 //! What may be kept: the checks that the routes and the command line share.
 
-use std::time::SystemTime;
+use std::{ops::RangeInclusive, time::SystemTime};
 
 use leverframe::{
     Error, ErrorKind,
@@ -8,7 +8,10 @@ use leverframe::{
 };
 
 use crate::{
-    gate::{NewGateKey, model::is_site},
+    gate::{
+        NewGateKey, is_tag,
+        model::{Settings, is_site},
+    },
     model::{LoginMode, NamespaceRecord, Tenant, TokenRecord, TokenType},
     problem::Problem,
 };
@@ -36,6 +39,13 @@ const LONGEST_NAME: usize = 200;
 const LONGEST_DESCRIPTION: usize = 2_000;
 /// Origins of a client token.
 const MOST_ORIGINS: usize = 50;
+
+/// Tags with a limit: those of an org and of its site together leave room for rules, since clients take a thousand.
+const MOST_TAGS: usize = 400;
+/// Seconds that a policy may hold: shorter, and clients fall into safe mode between two reports.
+const LEASE_SECONDS: RangeInclusive<u64> = 10..=604_800;
+/// Milliseconds between two reports, as far as clients follow them.
+const PULSE_INTERVAL_MS: RangeInclusive<u64> = 1_000..=300_000;
 
 /// Checks the slug of a tenant or a namespace.
 pub(crate) fn slug(field: &str, value: &str) -> Result<(), Bad> {
@@ -115,6 +125,35 @@ pub(crate) fn token(token: &TokenRecord, now: SystemTime) -> Result<(), Bad> {
     }
     if token.expires_at.is_some_and(|at| at <= now) {
         return Err(Bad("`expires_at` must lie ahead".into()));
+    }
+    Ok(())
+}
+
+/// Checks what is set for a fleet.
+pub(crate) fn gate_settings(settings: &Settings) -> Result<(), Bad> {
+    let weight = |field: &str, weight: f64| {
+        if weight.is_finite() { Ok(()) } else { Err(Bad(format!("`{field}` must be a number"))) }
+    };
+    settings.global_max_weight.iter().try_for_each(|limit| weight("global_max_weight", *limit))?;
+    if settings.tag_max_weights.len() > MOST_TAGS {
+        return Err(Bad(format!("`tag_max_weights` may have at most {MOST_TAGS} entries")));
+    }
+    for (tag, limit) in &settings.tag_max_weights {
+        weight("tag_max_weights", *limit)?;
+        if tag.is_empty() || !is_tag(tag) {
+            return Err(Bad(
+                "a tag of `tag_max_weights` must have 1 to 128 bytes, and no control characters".into(),
+            ));
+        }
+    }
+    settings.status.iter().try_for_each(|status| required("status", status, LONGEST_NAME))?;
+    if settings.lease_duration_seconds.is_some_and(|lease| !LEASE_SECONDS.contains(&lease)) {
+        let (least, most) = (LEASE_SECONDS.start(), LEASE_SECONDS.end());
+        return Err(Bad(format!("`lease_duration_seconds` must be from {least} to {most}")));
+    }
+    if settings.pulse_interval.is_some_and(|interval| !PULSE_INTERVAL_MS.contains(&interval)) {
+        let (least, most) = (PULSE_INTERVAL_MS.start(), PULSE_INTERVAL_MS.end());
+        return Err(Bad(format!("`pulse_interval` must be from {least} to {most} milliseconds")));
     }
     Ok(())
 }

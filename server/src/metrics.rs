@@ -12,6 +12,8 @@ use std::{
 
 use http::{Method, StatusCode};
 
+use crate::gate::GateMetrics;
+
 /// Counts of one process; all start at zero.
 #[derive(Debug, Default)]
 #[non_exhaustive]
@@ -34,6 +36,8 @@ pub struct Metrics {
     pub connections_open: Gauge,
     /// Connections that were accepted.
     pub connections_accepted: Counter,
+    /// What the gate's control plane counts.
+    pub gate: GateMetrics,
     routes: RwLock<HashMap<Method, HashMap<String, Arc<Route>>>>,
 }
 
@@ -59,6 +63,11 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
+    /// Replaces the number.
+    pub fn set(&self, value: i64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
     /// Adds to the number, or takes from it.
     pub fn add(&self, more: i64) {
         self.0.fetch_add(more, Ordering::Relaxed);
@@ -76,20 +85,45 @@ const BOUNDS: [f64; 11] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
 /// Statuses from 100 on that are told apart.
 const STATUSES: usize = 500;
 
-#[derive(Debug)]
-struct Route {
-    statuses: [AtomicU64; STATUSES],
+/// How long things took.
+#[derive(Debug, Default)]
+pub struct Durations {
     classes: [AtomicU64; BOUNDS.len() + 1],
     micros: AtomicU64,
 }
 
+impl Durations {
+    /// Counts one.
+    pub fn add(&self, took: Duration) {
+        let class = BOUNDS.partition_point(|bound| *bound < took.as_secs_f64());
+        self.classes[class].fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Writes the samples of a histogram of that name.
+    pub(crate) fn write(&self, text: &mut String, name: &str, labels: &str) {
+        let mut sum = 0;
+        let separator = if labels.is_empty() { "" } else { "," };
+        for (at, count) in self.classes.iter().enumerate() {
+            sum += count.load(Ordering::Relaxed);
+            let bound = BOUNDS.get(at).map_or_else(|| "+Inf".to_owned(), f64::to_string);
+            line(text, &format!("{name}_bucket"), &format!("{labels}{separator}le=\"{bound}\""), sum);
+        }
+        let seconds = self.micros.load(Ordering::Relaxed) as f64 / 1e6;
+        line(text, &format!("{name}_sum"), labels, seconds);
+        line(text, &format!("{name}_count"), labels, sum);
+    }
+}
+
+#[derive(Debug)]
+struct Route {
+    statuses: [AtomicU64; STATUSES],
+    durations: Durations,
+}
+
 impl Default for Route {
     fn default() -> Self {
-        Self {
-            statuses: std::array::from_fn(|_| AtomicU64::new(0)),
-            classes: Default::default(),
-            micros: AtomicU64::new(0),
-        }
+        Self { statuses: std::array::from_fn(|_| AtomicU64::new(0)), durations: Durations::default() }
     }
 }
 
@@ -100,9 +134,7 @@ impl Metrics {
         if let Some(count) = route.statuses.get(usize::from(status.as_u16()).wrapping_sub(100)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        let class = BOUNDS.partition_point(|bound| *bound < took.as_secs_f64());
-        route.classes[class].fetch_add(1, Ordering::Relaxed);
-        route.micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Ordering::Relaxed);
+        route.durations.add(took);
     }
 
     fn route(&self, method: &Method, route: &str) -> Arc<Route> {
@@ -141,6 +173,7 @@ impl Metrics {
             family(&mut text, name, help, "gauge");
             line(&mut text, name, "", value.value());
         }
+        self.gate.write(&mut text);
         self.write_routes(&mut text);
         text
     }
@@ -170,15 +203,7 @@ impl Metrics {
         }
         family(text, "request_seconds", "Seconds until the head of the answer, by route.", "histogram");
         for (labels, route) in &routes {
-            let mut sum = 0;
-            for (at, count) in route.classes.iter().enumerate() {
-                sum += count.load(Ordering::Relaxed);
-                let bound = BOUNDS.get(at).map_or_else(|| "+Inf".to_owned(), f64::to_string);
-                line(text, "request_seconds_bucket", &format!("{labels},le=\"{bound}\""), sum);
-            }
-            let seconds = route.micros.load(Ordering::Relaxed) as f64 / 1e6;
-            line(text, "request_seconds_sum", labels, seconds);
-            line(text, "request_seconds_count", labels, sum);
+            route.durations.write(text, "request_seconds", labels);
         }
     }
 }
@@ -187,12 +212,12 @@ impl Metrics {
 const METHODS: [Method; 7] =
     [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH];
 
-fn family(text: &mut String, name: &str, help: &str, kind: &str) {
+pub(crate) fn family(text: &mut String, name: &str, help: &str, kind: &str) {
     // Writing to a string does not fail.
     let _ = writeln!(text, "# HELP leverframe_{name} {help}\n# TYPE leverframe_{name} {kind}");
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
+pub(crate) fn line(text: &mut String, name: &str, labels: &str, value: impl std::fmt::Display) {
     let _ = if labels.is_empty() {
         writeln!(text, "leverframe_{name} {value}")
     } else {

@@ -54,7 +54,20 @@ fn random<const BYTES: usize>() -> Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use leverframe::gate::signing::{sign_pulse, verify_pulse};
+
     use super::*;
+
+    #[test]
+    fn of_a_gate_key_the_digest_verifies_what_the_secret_signs() {
+        let (publish_key, minted) = mint_gate_key().unwrap();
+        let secret = minted.secret.expose();
+
+        assert!(publish_key.starts_with("wpk_") && publish_key.len() == 26);
+        assert!(secret.starts_with("wsk_") && secret.len() == 90);
+        assert!(verify_pulse("{}", "1", minted.hash, &sign_pulse("{}", "1", secret)));
+        assert_ne!(mint_gate_key().unwrap().0, publish_key);
+    }
 
     #[test]
     fn secrets_differ_and_have_their_prefix_and_43_characters() {

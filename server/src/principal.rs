@@ -24,6 +24,10 @@ pub enum Permission {
     EvaluatePublic,
     /// Read a tenant's audit log and who is connected.
     AuditRead,
+    /// See what the fleet of the tenant's name does, what it may, and its keys.
+    GateRead,
+    /// Set what it may, make and revoke its keys.
+    GateWrite,
 }
 
 /// The holder of a live token.
@@ -64,7 +68,8 @@ impl Principal {
     #[must_use]
     pub fn may(&self, permission: Permission, tenant: &str, namespace: Option<&str>) -> bool {
         use Permission::{
-            AuditRead, Evaluate, EvaluatePublic, ManifestRead, ManifestWrite, NamespaceCreate, TokenManage,
+            AuditRead, Evaluate, EvaluatePublic, GateRead, GateWrite, ManifestRead, ManifestWrite,
+            NamespaceCreate, TokenManage,
         };
         let in_tenant = self.token.tenant.as_deref() == Some(tenant);
         let in_namespace = in_tenant && namespace.is_some() && self.token.namespace.as_deref() == namespace;
@@ -74,7 +79,14 @@ impl Principal {
                 in_tenant
                     && matches!(
                         permission,
-                        NamespaceCreate | TokenManage | ManifestRead | ManifestWrite | Evaluate | AuditRead
+                        NamespaceCreate
+                            | TokenManage
+                            | ManifestRead
+                            | ManifestWrite
+                            | Evaluate
+                            | AuditRead
+                            | GateRead
+                            | GateWrite
                     )
             }
             TokenType::NamespaceWrite => {

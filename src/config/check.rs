@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::{Config, FlagsSettings, GateSettings, SettingsSettings, root};
+use super::{Config, FlagsSettings, GateSettings, LimitsSettings, SettingsSettings, root};
 use crate::{
     Result,
     manifest::lint::findings::did_you_mean,
@@ -26,6 +26,9 @@ impl Config {
         }
         self.read::<GateSettings>("gate")?;
         self.read::<SettingsSettings>("settings")?;
+        for name in self.tables("limits") {
+            self.read::<LimitsSettings>(&format!("limits.{name}"))?;
+        }
         Ok(())
     }
 

@@ -78,8 +78,8 @@ impl Config {
             }
         }
         for (table, fields) in root::TABLES {
-            let places = if *table == "flags" {
-                self.tables(table).into_iter().map(|name| format!("flags.{name}")).collect()
+            let places = if root::BY_NAME.contains(table) {
+                self.tables(table).into_iter().map(|name| format!("{table}.{name}")).collect()
             } else {
                 vec![(*table).to_owned()]
             };

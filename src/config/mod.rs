@@ -36,8 +36,8 @@ pub use self::{
     fields::{Field, FieldKind},
     reference::reference_markdown,
     root::{
-        CacheSettings, ClockSettings, FlagsSettings, GateSettings, SettingsSettings, TelemetrySettings,
-        TransportSettings,
+        CacheSettings, ClockSettings, FlagsSettings, GateSettings, LimitsSettings, SettingsSettings,
+        TelemetrySettings, TransportSettings,
     },
 };
 use crate::{Error, ErrorKind, Result};

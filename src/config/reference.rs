@@ -22,8 +22,8 @@ use crate::{
 pub fn reference_markdown(registry: &Registry) -> String {
     let mut text = String::new();
     for (name, fields) in root::TABLES {
-        let name = if *name == "flags" { "flags.<name>" } else { name };
-        table(&mut text, name, "", fields, "");
+        let by_name = if root::BY_NAME.contains(name) { ".<name>" } else { "" };
+        table(&mut text, &format!("{name}{by_name}"), "", fields, "");
     }
     kind::<dyn Source>(&mut text, registry);
     kind::<dyn Transport>(&mut text, registry);

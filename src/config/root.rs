@@ -14,7 +14,11 @@ pub(super) const TABLES: &[(&str, &[Field])] = &[
     ("flags", FlagsSettings::FIELDS),
     ("gate", GateSettings::FIELDS),
     ("settings", SettingsSettings::FIELDS),
+    ("limits", LimitsSettings::FIELDS),
 ];
+
+/// Those of them that hold tables of any name, each with these settings.
+pub(super) const BY_NAME: &[&str] = &["flags", "limits"];
 
 settings! {
     /// `[transport]`: how requests travel.
@@ -147,5 +151,32 @@ settings! {
         pub layer_file: PathBuf = Path, PathBuf::new();
         /// What the names of those variables begin with whose values lie over all other configs. Empty: none.
         pub layer_environment: String = String, String::new();
+    }
+}
+
+settings! {
+    /// `[limits.<name>]`: a limit on calls under way, learned from how long they take.
+    pub struct LimitsSettings {
+        /// What to start from.
+        pub initial: u64 = Integer, 10;
+        /// What the limit never falls below.
+        pub min: u64 = Integer, 1;
+        /// What the limit never rises above.
+        pub max: u64 = Integer, 1_000;
+        /// A latency in milliseconds above which nothing is ever healthy, whatever was learned; 0 for none.
+        pub baseline_ceiling_ms: u64 = Integer, 0;
+        /// The tags that are refused last.
+        pub critical: Vec<String> = List, Vec::new();
+        /// The tags that are refused after those that are named nowhere here.
+        pub high: Vec<String> = List, Vec::new();
+        /// The tags that are refused first.
+        pub low: Vec<String> = List, Vec::new();
+        /// The flag that the bounds come from: an integer is the upper bound, a JSON object has `min`, `max` and
+        /// `limit`. Empty: none.
+        pub limit_flag: String = String, String::new();
+        /// The `[flags.<name>]` that the flag is in. Required with `limit_flag`.
+        pub flags: String = String, String::new();
+        /// The context that the flag is evaluated in: strings, each as `attribute=value`.
+        pub context: Vec<String> = List, Vec::new();
     }
 }

@@ -1,6 +1,7 @@
 //! One handle for everything that a configuration names.
 
 mod gate;
+mod limits;
 mod open;
 mod settings;
 
@@ -19,6 +20,7 @@ use crate::{
     backends::clock_system::SystemClock,
     config::{ClockSettings, Config, ConfigBuilder, Explained, process_environment},
     flags::Namespace,
+    gate::limiter::AdaptiveLimiter,
     live::metrics_text,
     manifest::lint::did_you_mean,
     registry::Registry,
@@ -26,7 +28,7 @@ use crate::{
     wiring::Wiring,
 };
 
-/// Namespaces, gate, settings, cache and clock as a configuration names them.
+/// Namespaces, gate, limiters, settings, cache and clock as a configuration names them.
 ///
 /// # Examples
 /// ```
@@ -51,6 +53,7 @@ struct State {
     config: Config,
     cache: Arc<dyn CacheStore>,
     namespaces: BTreeMap<String, Arc<Entry>>,
+    limits: BTreeMap<String, AdaptiveLimiter>,
     gate: Gate,
     settings: Settings,
 }
@@ -140,6 +143,31 @@ impl Leverframe {
         self.state.load().settings.client()
     }
 
+    /// Returns the limiter of `[limits.<name>]`.
+    ///
+    /// A limiter goes on across a [`reload`](Self::reload) that leaves alone its settings and those of the flags that
+    /// its bounds come from; else it begins anew. A flag that changes needs no reload, and nothing begins anew.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::{Leverframe, config::Config};
+    /// let config = Config::builder().set("limits.database.max", 64_i64).set("limits.database.initial", 8_i64);
+    /// let frame = Leverframe::builder().config(config).build()?;
+    /// assert_eq!(frame.limiter("database")?.snapshot().max, 64);
+    /// # Ok::<(), leverframe::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `NotFound` where the configuration has none of that name: the error lists those it has.
+    pub fn limiter(&self, name: &str) -> Result<AdaptiveLimiter> {
+        let state = self.state.load();
+        state
+            .limits
+            .get(name)
+            .cloned()
+            .ok_or_else(|| not_found("find a limiter", "limits", name, state.limits.keys()))
+    }
+
     /// Returns the names of the namespaces, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
@@ -208,16 +236,27 @@ impl Leverframe {
 
     fn entry(&self, name: &str) -> Result<Arc<Entry>> {
         let state = self.state.load();
-        state.namespaces.get(name).cloned().ok_or_else(|| {
-            let names: Vec<&str> = state.namespaces.keys().map(String::as_str).collect();
-            let hint =
-                did_you_mean(name, names.iter().copied()).unwrap_or_else(|| format!("add `[flags.{name}]`"));
-            Error::new(ErrorKind::NotFound, "find a namespace of flags")
-                .with("asked", name.escape_debug())
-                .with("configured", names.join(", "))
-                .hint(hint)
-        })
+        state
+            .namespaces
+            .get(name)
+            .cloned()
+            .ok_or_else(|| not_found("find a namespace of flags", "flags", name, state.namespaces.keys()))
     }
+}
+
+/// The error about a name that the configuration does not have, with those that it has.
+fn not_found<'n>(
+    operation: &'static str,
+    table: &str,
+    name: &str,
+    names: impl Iterator<Item = &'n String>,
+) -> Error {
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| format!("add `[{table}.{name}]`"));
+    Error::new(ErrorKind::NotFound, operation)
+        .with("asked", name.escape_debug())
+        .with("configured", names.join(", "))
+        .hint(hint)
 }
 
 impl fmt::Debug for Leverframe {
@@ -310,6 +349,18 @@ impl LeverframeBuilder {
             };
             namespaces.insert(name, entry);
         }
+        let mut limits = BTreeMap::new();
+        for name in wiring.config.tables("limits") {
+            let key = format!("limits.{name}");
+            let kept = same_parts.and_then(|before| {
+                let flags = wiring.config.value::<String>(&format!("{key}.flags")).ok().flatten();
+                let same_flags = flags.is_none_or(|flags| reloaded.kept.contains(&flags));
+                let same = same_flags && before.config.says_the_same(&wiring.config, &key);
+                before.limits.get(&name).filter(|_| same).cloned()
+            });
+            let limiter = kept.map_or_else(|| limits::open(&wiring, &namespaces, &name), Ok)?;
+            limits.insert(name, limiter);
+        }
         if let Some(before) = before {
             reloaded.removed =
                 before.namespaces.keys().filter(|name| !namespaces.contains_key(*name)).cloned().collect();
@@ -323,6 +374,6 @@ impl LeverframeBuilder {
         let gate = Gate::open(&wiring, &cache, same_parts)?;
         let same_gate = before.is_some_and(|before| before.config.says_the_same(&wiring.config, gate::TABLE));
         reloaded.gate_changed = !same_gate || gate::is_configured(&wiring.config) && same_parts.is_none();
-        Ok((State { config: wiring.config, cache, namespaces, gate, settings }, reloaded))
+        Ok((State { config: wiring.config, cache, namespaces, limits, gate, settings }, reloaded))
     }
 }

@@ -30,6 +30,8 @@ use crate::{
 /// A namespace with what keeps it current.
 pub(super) struct Entry {
     pub(super) namespace: Namespace,
+    pub(super) environment: String,
+    pub(super) dry_run: bool,
     #[cfg(feature = "async-tokio")]
     pub(super) client: crate::flags::ExdClient,
     /// Taken by whoever stops it.
@@ -73,6 +75,8 @@ impl Entry {
             #[cfg(feature = "async-tokio")]
             client: crate::flags::ExdClient::over(&namespace, &settings.environment, settings.dry_run),
             namespace,
+            environment: settings.environment.clone(),
+            dry_run: settings.dry_run,
             refresh: Mutex::new(Some(refresh)),
         })
     }

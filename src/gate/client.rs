@@ -16,6 +16,8 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     GateMode, GateResult, GateState, Policy, WaitStateBuilder, WaitStateConfig,
+    entry::Entry,
+    limiter::AdaptiveLimiter,
     product::{GateProduct, Given},
     rules::{Found, Rules},
     safe_mode::SafeMode,
@@ -64,6 +66,7 @@ const RESTART: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub struct WaitState {
     shared: Arc<Shared>,
+    limiter: Option<AdaptiveLimiter>,
     /// Ends the thread when the last clone goes; the thread itself holds only `shared`.
     _last: Arc<EndOnDrop>,
 }
@@ -149,7 +152,11 @@ impl WaitState {
             feed: Mutex::default(),
             config,
         });
-        let client = Self { _last: Arc::new(EndOnDrop(shared.stop.clone())), shared: Arc::clone(&shared) };
+        let client = Self {
+            _last: Arc::new(EndOnDrop(shared.stop.clone())),
+            limiter: None,
+            shared: Arc::clone(&shared),
+        };
         if broken.is_some() {
             shared.ended.stop();
             return client;
@@ -175,6 +182,47 @@ impl WaitState {
     #[inline]
     pub fn gate(&self, tag: Option<&str>, weight: Option<f64>) -> GateResult {
         self.shared.with(tag, |found| found.gate(weight, || self.shared.clock.now()))
+    }
+
+    /// Returns the same client with a limiter, which [`enter`](Self::enter) asks about what the policy lets pass.
+    ///
+    /// A client may have several, for calls that go to different places: each is a client of its own in nothing else.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::gate::{WaitState, limiter::AdaptiveLimiter};
+    /// # let ws = WaitState::builder().publish_key("pk").secret_key("sk").base_url("http://127.0.0.1:9").build()?;
+    /// let to_database = ws.limited(AdaptiveLimiter::builder().max(64).build()?);
+    /// let entry = to_database.enter(Some("checkout"), None).unwrap();
+    /// assert_eq!(to_database.limiter().unwrap().snapshot().in_flight, 1);
+    /// # Ok::<(), leverframe::Error>(())
+    /// ```
+    #[must_use]
+    pub fn limited(&self, limiter: AdaptiveLimiter) -> Self {
+        Self { limiter: Some(limiter), ..self.clone() }
+    }
+
+    /// Returns the limiter that the client was given.
+    #[must_use]
+    pub fn limiter(&self) -> Option<&AdaptiveLimiter> {
+        self.limiter.as_ref()
+    }
+
+    /// Decides whether a call may begin, counts it, and measures it until the entry is dropped.
+    ///
+    /// The policy decides first, then the limiter, if there is one ([`limited`](Self::limited)). Whichever refuses,
+    /// the call is counted as denied under its tag. Allocates nothing, but for the first call of a tag.
+    ///
+    /// # Errors
+    /// Why the call may not begin.
+    #[inline]
+    pub fn enter(&self, tag: Option<&str>, weight: Option<f64>) -> std::result::Result<Entry, GateResult> {
+        let admit = || self.limiter.as_ref().map(|limiter| limiter.acquire(tag, None)).transpose();
+        let (permit, counted_under) = self.shared.with(tag, |found| {
+            let admitted = found.enter(weight, || self.shared.clock.now(), admit);
+            admitted.map(|permit| (permit, found.tag()))
+        })?;
+        Ok(Entry::new(Timer::new(self.clone(), counted_under, self.shared.clock.now()), permit))
     }
 
     /// Reports how long a call took, in milliseconds.

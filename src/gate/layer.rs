@@ -15,7 +15,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{GateReason, SafeModeStrategy, Timer, WaitState};
+use super::{Entry, GateReason, GateResult, SafeModeStrategy, WaitState};
 
 /// Says the tag of a request.
 pub type TagOf = for<'a> fn(&'a Parts) -> Option<&'a str>;
@@ -36,9 +36,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// with the time that it had. What does not pass is answered at once: 429 with `Retry-After` and JSON,
 /// `{"error":"rate_limited","reason":"kill_signal"}`.
 ///
+/// A client with a limiter ([`WaitState::limited`]) is asked for a place as well; statuses 503 and 504 and errors of the
+/// service tell the limiter of too much load.
+///
 /// The tag is what the header `x-waitstate-tag` says. Whoever may set that header chooses among the limits: where
 /// requests come from strangers, have the edge set it, or choose the tag from what is known of the caller
-/// ([`tag_from`](Self::tag_from)). Tags of more than 256 bytes are counted as `__other__`.
+/// ([`tag_from`](Self::tag_from)). Tags of more than 128 bytes are counted as `__other__`.
 ///
 /// # Examples
 /// ```
@@ -177,12 +180,14 @@ where
         let (parts, body) = request.into_parts();
         let gate = &self.gate;
         let tag = (gate.tag)(&parts);
-        let result = gate.client.gate(tag, (gate.weight)(&parts));
-        let state = if result.allowed {
-            let timer = gate.client.timer(tag);
-            State::Passed { timer: Some(timer), future: self.inner.call(Request::from_parts(parts, body)) }
-        } else {
-            State::Refused { reason: result.reason, seconds: gate.seconds_until_retry(result.reason) }
+        let state = match gate.client.enter(tag, (gate.weight)(&parts)) {
+            Ok(entry) => {
+                let future = self.inner.call(Request::from_parts(parts, body));
+                State::Passed { call: Some(Call(Some(entry))), future }
+            }
+            Err(GateResult { reason, .. }) => {
+                State::Refused { reason, seconds: gate.seconds_until_retry(reason) }
+            }
         };
         GateFuture { state, body: PhantomData }
     }
@@ -215,7 +220,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<F> {
         Passed {
-            timer: Option<Timer>,
+            call: Option<Call>,
             #[pin]
             future: F,
         },
@@ -223,6 +228,33 @@ pin_project! {
             reason: GateReason,
             seconds: u64,
         },
+    }
+}
+
+/// A request that passed; `None` once it has ended.
+struct Call(Option<Entry>);
+
+impl Call {
+    /// Ends with the status of the response, if there is one.
+    fn end(mut self, status: Option<StatusCode>) {
+        let Some(mut entry) = self.0.take() else { return };
+        if status.is_none_or(|status| status.is_server_error()) {
+            entry.failed();
+        }
+        let overloaded = [StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+        if status.is_some_and(|status| status.is_server_error() && !overloaded.contains(&status)) {
+            // What is broken is not mended by fewer calls.
+            entry.ignore();
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(entry) = &mut self.0 {
+            // Nobody waits for the response any more.
+            entry.cut_off();
+        }
     }
 }
 
@@ -235,13 +267,11 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Passed { timer, future } => {
+            StateProjection::Passed { call, future } => {
                 let outcome = ready!(future.poll(cx));
                 // Dropped here and not with the future, which may be kept for as long as its owner likes.
-                if let Some(mut timer) = timer.take()
-                    && outcome.as_ref().map_or(true, |response| response.status().is_server_error())
-                {
-                    timer.failed();
+                if let Some(call) = call.take() {
+                    call.end(outcome.as_ref().map(Response::status).ok());
                 }
                 Poll::Ready(outcome)
             }

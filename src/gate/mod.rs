@@ -14,6 +14,8 @@ mod config;
 #[cfg(feature = "async-tokio")]
 mod counters;
 mod decide;
+#[cfg(feature = "async-tokio")]
+mod entry;
 #[cfg(feature = "tower")]
 mod layer;
 pub mod limiter;
@@ -41,8 +43,8 @@ mod wire;
 /// What travels between a client and the control plane.
 pub mod types {
     pub use super::wire::{
-        AuthTokenResponse, CustomMetricAggregate, HISTOGRAM_BOUNDS, PulseMetrics, PulsePayload, TagMetric,
-        is_valid_metric_name,
+        AuthTokenResponse, CustomMetricAggregate, HISTOGRAM_BOUNDS, LONGEST_TAG, PulseMetrics, PulsePayload,
+        TagMetric, is_valid_metric_name,
     };
 }
 
@@ -52,6 +54,7 @@ pub use self::layer::{GateFuture, GateLayer, GateService, TagOf, WeightOf};
 pub use self::{
     client::WaitState,
     config::{WaitStateBuilder, WaitStateConfig},
+    entry::Entry,
     state::{GateMode, GateState},
     timer::Timer,
 };

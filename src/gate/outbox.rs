@@ -15,9 +15,6 @@ use super::{
 /// A report's body stays below this many bytes, so far as that can be told before it is written.
 const LARGEST_REPORT: usize = 128 * 1024;
 
-/// So many reports are set aside; beyond that, what is counted stays where it is counted.
-const MOST_DOUBTFUL: usize = 16;
-
 /// Counts by tag.
 type Tags = BTreeMap<String, Totals>;
 
@@ -28,8 +25,6 @@ pub(super) struct Outbox {
     waiting: VecDeque<Batch>,
     /// What the control plane refused for what it says: not counted, and tried again tag by tag.
     refused: Tags,
-    /// What was refused for what it says, and may have been counted before.
-    doubtful: VecDeque<Batch>,
     last_ts: u64,
 }
 
@@ -41,10 +36,6 @@ impl Outbox {
 
     /// Gives some of what was refused another chance; false if there is nothing of the kind.
     pub(super) fn reconsider(&mut self, most: usize, wall_ms: u64) -> bool {
-        if let Some(batch) = self.doubtful.pop_front() {
-            self.waiting.push_back(batch);
-            return true;
-        }
         let tags: Tags = (0..most).map_while(|_| self.refused.pop_first()).collect();
         let any = !tags.is_empty();
         self.waiting.extend(any.then(|| Batch::new(tags, wall_ms)));
@@ -52,19 +43,17 @@ impl Outbox {
     }
 
     /// Returns what is to be sent next, and the time to write into it: later than any before.
+    ///
+    /// Nothing overtakes a report that may have been counted: a control plane remembers the last few ids only.
     pub(super) fn next(&mut self, wall_ms: u64) -> Option<(&Batch, u64)> {
-        let batch = self.waiting.front_mut()?;
-        batch.sent += 1;
+        let batch = self.waiting.front()?;
         self.last_ts = wall_ms.max(self.last_ts.saturating_add(1));
         Some((batch, self.last_ts))
     }
 
-    /// Takes what was sent last for not sent: it was refused for its time. Forgets that time, and those before.
+    /// Forgets the times of reports that were refused for them.
     pub(super) fn forget_times(&mut self) {
         self.last_ts = 0;
-        if let Some(batch) = self.waiting.front_mut() {
-            batch.sent -= 1;
-        }
     }
 
     /// Takes what was sent last out: the control plane has it.
@@ -72,27 +61,19 @@ impl Outbox {
         self.waiting.pop_front();
     }
 
-    /// Divides what was sent last and refused for what it says, so that one tag does not hold the others up; false if
-    /// there is nothing to be done about it.
-    pub(super) fn divide(&mut self, wall_ms: u64) -> bool {
-        let Some(mut batch) = self.waiting.pop_front() else { return false };
-        if batch.sent > 1 {
-            // It may have been counted when it was sent before, so it must keep its id.
-            let crowded = self.doubtful.len() >= MOST_DOUBTFUL;
-            if crowded { &mut self.waiting } else { &mut self.doubtful }.push_front(batch);
-            return !crowded;
-        }
+    /// Divides what the control plane has refused for what it says, so that one tag does not hold the others up.
+    pub(super) fn divide(&mut self, wall_ms: u64) {
+        let Some(mut batch) = self.waiting.pop_front() else { return };
         let middle = batch.tags.keys().nth(batch.tags.len() / 2).cloned();
         match middle {
             Some(middle) if batch.tags.len() > 1 => {
                 let second = batch.tags.split_off(&middle);
-                // Nothing of it was counted, so both halves may have new ids.
+                // Nothing of it was counted, now or when it was sent before, so both halves may have new ids.
                 self.waiting.push_front(Batch::new(second, wall_ms));
                 self.waiting.push_front(Batch::new(batch.tags, wall_ms));
             }
             _ => batch.tags.into_iter().for_each(|(tag, totals)| fold(&mut self.refused, tag, totals)),
         }
-        true
     }
 }
 
@@ -102,13 +83,11 @@ impl Outbox {
 pub(super) struct Batch {
     id: String,
     tags: Tags,
-    /// How often it was sent, or at least begun to be, without a word on whether it was counted.
-    sent: u32,
 }
 
 impl Batch {
     fn new(tags: Tags, wall_ms: u64) -> Self {
-        Self { id: ulid(wall_ms), tags, sent: 0 }
+        Self { id: ulid(wall_ms), tags }
     }
 
     /// Makes reports of a harvest, at least one.
@@ -152,7 +131,7 @@ impl Batch {
 
 /// Adds to the counts of a tag, or where there are too many tags to those of the others.
 fn fold(tags: &mut Tags, tag: String, totals: Totals) {
-    let full = tags.len() >= MOST_TAGS + 2;
+    let full = tags.len() > MOST_TAGS;
     let tag = if full && !tags.contains_key(&tag) { OTHER.to_owned() } else { tag };
     match tags.entry(tag) {
         btree_map::Entry::Vacant(entry) => {
@@ -275,7 +254,7 @@ mod tests {
         for _ in 0..100 {
             let Some((batch, _)) = outbox.next(1) else { break };
             if batch.tags.contains_key("t5") {
-                assert!(outbox.divide(1));
+                outbox.divide(1);
             } else {
                 counted += batch.payload("i", None, 1).usage_delta;
                 outbox.acknowledge();
@@ -286,20 +265,6 @@ mod tests {
         assert!(outbox.reconsider(9, 1));
         let (batch, _) = outbox.next(1).unwrap();
         assert_eq!(batch.payload("i", None, 1).usage_delta, 0b10_0000);
-    }
-
-    #[test]
-    fn what_may_have_been_counted_keeps_its_id_when_it_is_refused() {
-        let mut outbox = Outbox::default();
-        outbox.add(vec![("a".to_owned(), calls(1)), ("b".to_owned(), calls(2))], 1);
-        let id = outbox.next(1).unwrap().0.id.clone();
-        outbox.next(1).unwrap();
-
-        assert!(outbox.divide(1));
-        assert!(outbox.next(1).is_none(), "it holds nothing up");
-
-        assert!(outbox.reconsider(1, 1));
-        assert_eq!(outbox.next(1).unwrap().0.id, id);
     }
 
     #[test]

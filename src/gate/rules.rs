@@ -12,11 +12,9 @@ use super::{
     policy::MOST_TAGS,
     reflex::ALL_TAGS,
     safe_mode::SafeMode,
+    wire::LONGEST_TAG,
 };
 use crate::{text_table::TextTable, traits::Tick};
-
-/// A tag that is longer than this is counted with the others that have no place.
-const LONGEST_TAG: usize = 256;
 
 /// Where no place is left, a tag that had nothing to report this many times in a row gives its place up.
 const IDLE_HARVESTS: u32 = 6;
@@ -272,6 +270,27 @@ impl Found<'_> {
     /// Decides about a call and counts it.
     #[inline]
     pub(super) fn gate(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
+        let result = self.decide(weight, now);
+        self.rule.tag.counters.call(result.allowed);
+        result
+    }
+
+    /// Decides about a call, asks `admit` about what would pass, and counts what comes of it.
+    #[inline]
+    pub(super) fn enter<T>(
+        self,
+        weight: Option<f64>,
+        now: impl FnOnce() -> Tick,
+        admit: impl FnOnce() -> Result<T, GateResult>,
+    ) -> Result<T, GateResult> {
+        let result = self.decide(weight, now);
+        let admitted = if result.allowed { admit() } else { Err(result) };
+        self.rule.tag.counters.call(admitted.is_ok());
+        admitted
+    }
+
+    #[inline]
+    fn decide(self, weight: Option<f64>, now: impl FnOnce() -> Tick) -> GateResult {
         let rules = self.rules;
         let (result, by_policy) = match &rules.safe_mode {
             None => (decide(rules.kill, rules.global, self.rule.limit, weight), true),
@@ -281,9 +300,7 @@ impl Found<'_> {
             }
         };
         let throttled = self.rule.throttle > 0 && result.allowed && by_policy;
-        let result = if throttled { self.throttle(result) } else { result };
-        self.rule.tag.counters.call(result.allowed);
-        result
+        if throttled { self.throttle(result) } else { result }
     }
 
     /// Refuses exactly so many of any hundred calls in a row, evenly spread.

@@ -14,10 +14,12 @@ use crate::encoding::hex;
 /// ```
 #[must_use]
 pub fn sign_pulse(body: impl AsRef<[u8]>, timestamp: &str, secret: &str) -> String {
-    hex(&mac(body.as_ref(), timestamp, secret).finalize().into_bytes())
+    hex(&mac(body.as_ref(), timestamp, secret.as_bytes()).finalize().into_bytes())
 }
 
 /// Returns true if the signature is that of the body at the time, in time that does not depend on where it differs.
+///
+/// A secret of more than 64 bytes may be given as its SHA-256 instead: HMAC takes that for its key then.
 ///
 /// # Examples
 /// ```
@@ -27,7 +29,12 @@ pub fn sign_pulse(body: impl AsRef<[u8]>, timestamp: &str, secret: &str) -> Stri
 /// assert!(!verify_pulse("{}", "1235", "key", &signature));
 /// ```
 #[must_use]
-pub fn verify_pulse(body: impl AsRef<[u8]>, timestamp: &str, secret: &str, signature: &str) -> bool {
+pub fn verify_pulse(
+    body: impl AsRef<[u8]>,
+    timestamp: &str,
+    secret: impl AsRef<[u8]>,
+    signature: &str,
+) -> bool {
     let mut expected = [0_u8; 32];
     if signature.len() != 64 {
         return false;
@@ -37,11 +44,11 @@ pub fn verify_pulse(body: impl AsRef<[u8]>, timestamp: &str, secret: &str, signa
         let (Some(high), Some(low)) = (digit(0), digit(1)) else { return false };
         *byte = (high << 4 | low) as u8;
     }
-    mac(body.as_ref(), timestamp, secret).verify_slice(&expected).is_ok()
+    mac(body.as_ref(), timestamp, secret.as_ref()).verify_slice(&expected).is_ok()
 }
 
-fn mac(body: &[u8], timestamp: &str, secret: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).expect("HMAC takes keys of any length");
+fn mac(body: &[u8], timestamp: &str, secret: &[u8]) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
     mac.update(body);
     mac.update(b".");
     mac.update(timestamp.as_bytes());
@@ -50,6 +57,8 @@ fn mac(body: &[u8], timestamp: &str, secret: &str) -> Hmac<Sha256> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::Digest;
+
     use super::*;
 
     #[test]
@@ -83,5 +92,15 @@ mod tests {
         for garbage in ["", "zz", &"é".repeat(32), &"g".repeat(64)] {
             assert!(!verify_pulse("", "1", "key", garbage));
         }
+    }
+
+    #[test]
+    fn the_digest_of_a_long_secret_verifies_what_the_secret_signed() {
+        let secret = "s".repeat(65);
+        let signature = sign_pulse("{}", "1", &secret);
+
+        assert!(verify_pulse("{}", "1", Sha256::digest(&secret), &signature));
+        let short = "s".repeat(64);
+        assert!(!verify_pulse("{}", "1", Sha256::digest(&short), &sign_pulse("{}", "1", &short)));
     }
 }

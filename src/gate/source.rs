@@ -103,7 +103,7 @@ struct Reported {
 
 /// Why a report is not acknowledged.
 enum Failed {
-    /// The control plane does not take what it says; another report may do.
+    /// The control plane does not take what it says, and has counted nothing of it; another report may do.
     Refused(Error),
     /// Anything else: whether it was counted is not known, so it is sent again as it is.
     Unknown(Error),
@@ -198,8 +198,10 @@ impl GateSource {
                     outbox.forget_times();
                     error
                 }
-                Err(Failed::Refused(error)) if outbox.divide(self.wall_ms()) => error,
-                Err(Failed::Refused(error)) => return Reported { error: Some(error), ..reported },
+                Err(Failed::Refused(error)) => {
+                    outbox.divide(self.wall_ms());
+                    error
+                }
                 Err(Failed::Unknown(error)) => return Reported { error: Some(error), ..reported },
             };
             reported.error = Some(error);
@@ -237,17 +239,15 @@ impl GateSource {
             return Ok(Some(policy));
         }
         let error = self.refusal(&response, OPERATION, uri);
-        Err(match status {
-            StatusCode::CONFLICT => {
-                if is_replayed(response).await {
-                    return Ok(None);
-                }
-                Failed::Unknown(error)
-            }
-            StatusCode::UNAUTHORIZED if self.correct_clock(&response) => Failed::Skewed(error),
-            StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY => {
-                Failed::Refused(error)
-            }
+        if status == StatusCode::UNAUTHORIZED && self.correct_clock(&response) {
+            return Err(Failed::Skewed(error));
+        }
+        Err(match (status, said_by_an_api(response).await) {
+            (StatusCode::CONFLICT, Some(answer)) if is_replayed(&answer) => return Ok(None),
+            (
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY,
+                Some(_),
+            ) => Failed::Refused(error),
             _ => Failed::Unknown(error),
         })
     }
@@ -383,10 +383,13 @@ impl GateSource {
     }
 }
 
-/// Returns true if the answer says that the report was seen before.
-async fn is_replayed(response: Response) -> bool {
-    let body = response.body.read_all(REFUSAL_LIMIT).await.unwrap_or_default();
-    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+/// Reads a refusal, if it is that of a control plane: a JSON object, and no proxy's page.
+async fn said_by_an_api(response: Response) -> Option<serde_json::Value> {
+    let body = response.body.read_all(REFUSAL_LIMIT).await.ok()?;
+    serde_json::from_slice(&body).ok().filter(serde_json::Value::is_object)
+}
+
+fn is_replayed(answer: &serde_json::Value) -> bool {
     answer.pointer("/error/code").is_some_and(|code| code == "replayed")
 }
 

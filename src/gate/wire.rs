@@ -142,6 +142,14 @@ impl std::fmt::Debug for AuthTokenResponse {
     }
 }
 
+/// Tags of more bytes are counted together, as `__other__`, by clients and control planes alike.
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::gate::types::LONGEST_TAG, 128);
+/// ```
+pub const LONGEST_TAG: usize = 128;
+
 /// Returns true if a custom metric may have this name: 1 to 63 characters, a letter first, then letters, digits and
 /// `_`, all lower-case, and none of the names that the protocol itself uses.
 ///

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, thread};
 use leverframe::{live::block_on, testing::ManualClock};
 use proptest::prelude::*;
 
-use crate::plane::{Counted, Does, FREE_10, Plane, synced};
+use crate::plane::{Counted, Does, FREE_10, Plane, REFUSAL, synced};
 
 const TAGS: [Option<&str>; 4] = [None, Some("free"), Some("pro"), Some("batch")];
 
@@ -21,6 +21,8 @@ fn failure(kind: u8) -> Vec<Does> {
         6 => vec![Does::Pretend("<html>log in</html>")],
         7 => vec![Does::Pretend(""), Does::Pretend("{}"), Does::Pretend("[1]")],
         8 => vec![Does::Refuse(413), Does::LoseAnswer, Does::Refuse(400)],
+        12 => vec![Does::Reply(413, &[], REFUSAL), Does::LoseAnswer, Does::Reply(400, &[], REFUSAL)],
+        13 => vec![Does::Reply(422, &[], REFUSAL), Does::Reply(422, &[], REFUSAL), Does::Garble],
         9 => vec![Does::Reply(401, &[("date", "Thu, 28 May 2026 21:26:40 GMT")], ""), Does::LoseAnswer],
         10 => vec![Does::Reply(307, &[("location", "https://elsewhere.test/")], ""), Does::Garble],
         _ => vec![Does::LoseAnswer],
@@ -68,7 +70,7 @@ type Rounds = Vec<(u8, Vec<(usize, u8, bool)>)>;
 
 fn rounds() -> impl Strategy<Value = Rounds> {
     let call = (0_usize..4, 0_u8..20, any::<bool>());
-    prop::collection::vec((0_u8..12, prop::collection::vec(call, 0..30)), 1..12)
+    prop::collection::vec((0_u8..14, prop::collection::vec(call, 0..30)), 1..12)
 }
 
 /// Plays the rounds, recovers, closes, and returns what was reported.
@@ -146,7 +148,7 @@ fn what_threads_report_while_reports_fail_is_counted_once() {
             .collect();
         let mut kind = 0;
         while threads.iter().any(|thread| !thread.is_finished()) {
-            plane.then(failure(kind % 12));
+            plane.then(failure(kind % 14));
             kind += 1;
             let _ = block_on(ws.flush());
             plane.recovers();

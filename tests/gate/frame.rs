@@ -9,6 +9,7 @@ use leverframe::{
 };
 
 fn frame(file: &Path, environment: &[(&str, &str)]) -> leverframe::Result<Leverframe> {
+    crate::logs::listen();
     Leverframe::builder()
         .config(Config::builder().file(file).environment(environment.iter().copied()))
         .build()

@@ -7,6 +7,7 @@ mod conservation;
 mod failures;
 mod frame;
 mod lease;
+mod logs;
 mod plane;
 mod reports;
 mod sockets;

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -113,6 +114,7 @@ fn reply(status: &str, headers: &str, body: &str) -> Option<String> {
 }
 
 fn client(url: &str, backend: HttpBackend) -> WaitStateBuilder {
+    crate::logs::listen();
     WaitState::builder().publish_key("pk").secret_key(SECRET).base_url(url).http_backend(backend)
 }
 
@@ -182,6 +184,27 @@ fn a_server_that_never_answers_holds_no_call_up_and_is_given_up_at_the_deadline(
         assert!(!error.chain().contains(SECRET), "{}", error.chain());
         assert_eq!(ws.state().mode, GateMode::NeverSynced);
         assert!(hung.seen().iter().any(|request| request.contains("/v1/pulse")));
+    }
+}
+
+#[test]
+fn a_slow_answer_holds_no_call_up_and_counts_once_it_is_there() {
+    for backend in backends() {
+        let (release, released) = mpsc::channel::<()>();
+        let slow = Server::start(move |_| {
+            // Nobody releases it any more where the test has failed.
+            let _ = released.recv();
+            ok(POLICY)
+        });
+        let ws = client(&slow.url(), backend).build().unwrap();
+        eventually("the first report is under way", || !slow.seen().is_empty());
+
+        let open = (0..10_000).filter(|_| ws.gate(Some("free"), Some(11.0)).allowed).count();
+        assert_eq!((open, ws.state().mode), (10_000, GateMode::NeverSynced));
+        drop(release);
+
+        assert!(block_on(ws.ready(Duration::from_secs(30))));
+        assert!(!ws.gate(Some("free"), Some(11.0)).allowed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use leverframe::{gate::GateReason, live::block_on, testing::ManualClock};
 
-use crate::plane::{Does, FREE_10, Plane, synced};
+use crate::plane::{Does, FREE_10, Plane, REFUSAL, synced};
 
 #[test]
 fn a_million_tags_are_bounded_counted_and_change_no_limit() {
@@ -163,7 +163,7 @@ fn a_control_plane_that_takes_nothing_is_not_asked_without_end() {
     for i in 0..900 {
         ws.gate(Some(&format!("tag-{i}")), None);
     }
-    plane.only(&Does::Refuse(413));
+    plane.only(&Does::Reply(413, &[], REFUSAL));
 
     for _ in 0..3 {
         let asked = plane.paths().len();
@@ -174,4 +174,21 @@ fn a_control_plane_that_takes_nothing_is_not_asked_without_end() {
     block_on(ws.flush()).unwrap();
 
     assert_eq!(plane.with(|c| c.usage), 900);
+}
+
+#[test]
+fn a_refusal_that_may_not_be_the_control_planes_leaves_the_report_as_it_is() {
+    let (plane, clock) = (Plane::answering(FREE_10), ManualClock::new());
+    let ws = synced(&plane, &clock);
+    ws.gate(Some("a"), None);
+    ws.gate(Some("b"), None);
+    plane.then([Does::Refuse(400)]);
+
+    block_on(ws.flush()).unwrap_err();
+    block_on(ws.flush()).unwrap();
+
+    let with_calls: Vec<_> = plane.pulses().into_iter().filter(|pulse| pulse.usage_delta > 0).collect();
+    assert_eq!(with_calls.len(), 2);
+    assert_eq!((&with_calls[0].pulse_id, with_calls[0].usage_delta), (&with_calls[1].pulse_id, 2));
+    assert_eq!(plane.with(|c| c.usage), 2);
 }

@@ -8,6 +8,7 @@
     reason = "the contract's sample prints"
 )]
 
+mod api;
 mod scripted;
 
 use std::{
@@ -225,6 +226,32 @@ fn pulling_replaces_the_files_of_the_namespace_and_no_others() {
     assert_eq!(fs::read_to_string(shop.join("flags/a.toml")).unwrap(), flag(1));
     let pushed = block_on(client(&server).push("shop", &shop, Some(IfVersion(2)))).unwrap();
     assert_eq!(pushed.version, 2, "pushing what was pulled changes nothing");
+}
+
+#[test]
+fn reflex_rules_are_pulled_pushed_and_taken_away_like_any_file_of_the_namespace() {
+    let rules = "[[rule]]\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\nthreshold = 5\naction = \"block\"\n";
+    let mut with_rules = files(&[("a", 1)]);
+    with_rules.insert("gate.toml", leverframe::document::Entry::File(rules.into()));
+    let server = contract(vec![packed(&[("a", 1)]), archive::pack(&with_rules).unwrap()]);
+    let (_dir, shop) = place();
+
+    let pulled = block_on(client(&server).pull("shop", VersionRef::Latest, &shop)).unwrap();
+
+    assert_eq!((pulled.version, pulled.written), (2, 3));
+    assert_eq!(fs::read_to_string(shop.join("gate.toml")).unwrap(), rules);
+    let same = block_on(client(&server).push("shop", &shop, None)).unwrap();
+    assert_eq!(same.version, 2, "pushing what was pulled changes nothing");
+    fs::write(shop.join("gate.toml"), rules.replace('5', "6")).unwrap();
+    assert_eq!(block_on(client(&server).push("shop", &shop, Some(IfVersion(2)))).unwrap().version, 3);
+    fs::write(shop.join("gate.toml"), "[[rule]]\n").unwrap();
+    let refused = block_on(client(&server).push("shop", &shop, None)).unwrap_err();
+    assert!(matches!(refused, ManifestError::LintFailed { .. }), "{refused}");
+    let back = block_on(client(&server).pull("shop", VersionRef::Version(1), &shop)).unwrap();
+    assert_eq!(
+        (back.removed, names(&shop)),
+        (1, vec!["flags/a.toml".to_owned(), "namespace.toml".to_owned()])
+    );
 }
 
 type Arrange = fn(&Path);

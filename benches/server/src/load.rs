@@ -17,6 +17,9 @@ use tokio::{
 /// Connections at a time, each with one request under way.
 const CONNECTIONS: usize = 16;
 
+/// Room for an answer; longer ones make it grow.
+const BUFFER: usize = 4 * 1024;
+
 /// A server under load: address and request.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
@@ -99,7 +102,9 @@ impl Connections {
     }
 }
 
-struct Connection {
+/// A connection that stays open.
+#[derive(Debug)]
+pub(crate) struct Connection {
     stream: TcpStream,
     request: Vec<u8>,
     /// The last answer.
@@ -107,14 +112,19 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(target: &Target) -> Self {
+    pub(crate) async fn open(target: &Target) -> Self {
         let stream = TcpStream::connect(target.address).await.expect("the server listens");
         stream.set_nodelay(true).expect("a socket option");
-        Self { stream, request: target.request.clone(), buffer: Vec::with_capacity(64 * 1024) }
+        Self { stream, request: target.request.clone(), buffer: Vec::with_capacity(BUFFER) }
+    }
+
+    /// Sends this from now on.
+    pub(crate) fn ask(&mut self, request: Vec<u8>) {
+        self.request = request;
     }
 
     /// Sends the request and reads the answer; returns the length of its body, which stands last in the buffer.
-    async fn exchange(&mut self) -> usize {
+    pub(crate) async fn exchange(&mut self) -> usize {
         self.stream.write_all(&self.request).await.expect("the server reads");
         self.buffer.clear();
         let mut whole = None;

@@ -9,6 +9,7 @@ mod load;
 mod options;
 #[path = "../../../server/tests/support/postgres.rs"]
 mod postgres;
+mod pulses;
 mod report;
 mod stage;
 mod start;
@@ -19,7 +20,8 @@ use std::{env, process::ExitCode};
 use crate::{options::Options, report::Report, stage::Stage};
 
 /// What is measured, in the order of the table.
-const GROUPS: [fn(&Stage, &Options, &mut Report); 3] = [evaluate::measure, start::measure, streams::measure];
+const GROUPS: [fn(&Stage, &Options, &mut Report); 4] =
+    [evaluate::measure, start::measure, streams::measure, pulses::measure];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

@@ -52,6 +52,11 @@ impl Options {
         if self.quick { 25 } else { 205 }
     }
 
+    /// Returns how often each instance of the gate reports; the first time is not counted.
+    pub(crate) fn pulse_rounds(&self) -> usize {
+        if self.quick { 3 } else { 7 }
+    }
+
     /// Returns whether a row is asked for.
     pub(crate) fn wants(&self, name: &str) -> bool {
         self.pattern.as_deref().is_none_or(|pattern| name.contains(pattern))

@@ -34,6 +34,11 @@ impl Row {
         Self { name: name.to_owned(), unit, ours, peer: None, peer_figure: None, ratio: None, least_ratio: None, most: Some(most), ok }
     }
 
+    /// Makes a row of a figure that is only told.
+    pub(crate) fn unlimited(name: &str, unit: &'static str, ours: f64) -> Self {
+        Self { most: None, ok: None, ..Self::limited(name, unit, ours, f64::MAX) }
+    }
+
     /// Makes a row of pairs, each of one round: ours and the peer's.
     pub(crate) fn paired(
         name: &str,

@@ -95,7 +95,8 @@ async fn idle(report: &mut Report) {
     drop((first, streams));
 }
 
-fn rows(report: &mut Report, name: &str, times: &[f64], most: f64) {
+/// Adds rows of the times that half, and 99 of 100, do not exceed.
+pub(crate) fn rows(report: &mut Report, name: &str, times: &[f64], most: f64) {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |part: f64| sorted[((sorted.len() - 1) as f64 * part).round() as usize];

@@ -1,8 +1,10 @@
 //! What `gate` takes.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::ServerArgs;
+use super::{FormatArgs, ServerArgs};
 use crate::duration::pulse;
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +30,34 @@ since the revision that --if-revision names.")]
   leverframe gate kill --org acme off
   leverframe gate kill --org acme on --site eu")]
     Kill(GateKillArgs),
+    /// Replay recorded pulses against reflex rules: each decision, why, and the policy that follows
+    #[command(after_help = "Examples:
+  leverframe gate simulate --rules payments/gate.toml --trace pulses.ndjson
+  zcat pulses.ndjson.gz | leverframe gate simulate --rules gate.toml --trace - --format json
+  leverframe gate simulate --rules gate.toml --trace pulses.ndjson --policy policy.json --silence 300
+
+A trace has one pulse a line, as clients send it to `POST /v1/pulse`, nearly in the order of `ts`. Rules are looked at
+with every second of the trace, also in silence. What a rule would have refused still counts: a trace is not changed by
+what is decided. Exit code 1: the rules or a line of the trace are bad.")]
+    Simulate(GateSimulateArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateSimulateArgs {
+    /// The rules: a gate.toml
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: PathBuf,
+    /// The pulses, one JSON object a line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: String,
+    /// The policy that rules make stricter, as JSON [default: no limits]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// How long to go on behind the last pulse, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=31_536_000))]
+    pub(crate) silence: u64,
+    #[command(flatten)]
+    pub(crate) format: FormatArgs,
 }
 
 #[derive(Debug, Args)]

@@ -6,12 +6,14 @@ use leverframe::{
     EvalContext, EvalOptions, ExdClient, IfVersion, ManifestClient, Secret,
     backends::clock_system::SystemClock,
     document::Tree,
+    gate::{WaitState, WaitStateConfig},
     manifest::{LintOptions, lint_tree},
     traits::Clock,
 };
 use leverframe_server::{
     Running, ServeOptions, Server,
     admin::Admin,
+    gate::{IssuedGateKey, NewGateKey},
     model::{LoginMode, NamespaceRecord, Tenant, TokenType},
     store,
 };
@@ -90,6 +92,8 @@ struct Team {
     reader: Secret,
     /// May look at everything in the tenant.
     admin: Secret,
+    /// What instances report with.
+    gate: IssuedGateKey,
 }
 
 impl Team {
@@ -111,12 +115,13 @@ impl Team {
         let (writer, reader) =
             (mint(TokenType::NamespaceWrite).await?, mint(TokenType::NamespaceRead).await?);
         let admin = mint(TokenType::TenantAdmin).await?;
+        let gate = desk.issue_gate_key(&NewGateKey::new(TENANT)).await?;
         let mut options = ServeOptions::default();
         // Whatever else runs on this machine.
         options.listen = "127.0.0.1:0".to_owned();
         options.store = Some(store);
         let running = Server::start(options).await?;
-        Ok(Self { folder, running, writer, reader, admin })
+        Ok(Self { folder, running, writer, reader, admin, gate })
     }
 
     async fn client(&self) -> Result<ExdClient, Failure> {
@@ -141,7 +146,7 @@ async fn serve(tree: &Tree, users: &[(&str, EvalContext)], once: bool, out: &mut
     let team = Team::start().await?;
     let dir = team.folder.path().join(NAMESPACE);
     write_tree(tree, &dir)?;
-    let step = |word: &str| format!("   {}", styled(DIM, format!("{word:<7}")));
+    fs::write(dir.join("gate.toml"), RULE)?;
     out.line(format!("{} {}, in a temporary folder", step("server"), team.running.url()))?;
     let manager = ManifestClient::new(team.running.url(), team.writer.expose());
     let first = manager.push(NAMESPACE, &dir, Some(IfVersion(0))).await?;
@@ -174,6 +179,7 @@ async fn serve(tree: &Tree, users: &[(&str, EvalContext)], once: bool, out: &mut
         served.as_millis(),
         flag.get(context)
     ))?;
+    gate(&team, out).await?;
     if !once {
         invite(&team, &dir, out)?;
         watch(&client, &mut signals, out).await?;
@@ -181,6 +187,50 @@ async fn serve(tree: &Tree, users: &[(&str, EvalContext)], once: bool, out: &mut
     client.close().await.map_err(|error| Failure::new(exit::IO, error.to_string()))?;
     team.running.stop(Some(Duration::from_secs(2))).await;
     Ok(())
+}
+
+/// What stands at the beginning of a line: who does something.
+fn step(word: &str) -> String {
+    format!("   {}", styled(DIM, format!("{word:<7}")))
+}
+
+/// Pushed with the flags: what the server does by itself when calls of a tag fail.
+const RULE: &str = "[[rule]]\nname = \"shed-free\"\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\n\
+                    threshold = 5\nwindow_secs = 60\naction = \"block\"\n";
+
+async fn gate(team: &Team, out: &mut Out) -> Result<(), Failure> {
+    heading(5, "Gate calls, until a rule steps in", out)?;
+    let gate = WaitState::start(WaitStateConfig {
+        publish_key: team.gate.key.publish_key.clone(),
+        secret_key: team.gate.secret.expose().to_owned(),
+        base_url: team.running.url(),
+        ..WaitStateConfig::default()
+    });
+    out.line(format!("{} gate.toml: more than 5 errors of `free` within a minute → block it", step("rule")))?;
+    for _ in 0..6 {
+        if gate.gate(Some("free"), None).allowed {
+            gate.report_error(Some("free"));
+        }
+    }
+    out.line(format!("{} calls as `free`; all of 6 pass, and fail", step("client")))?;
+    let clock = SystemClock::new();
+    let start = clock.now();
+    gate.flush().await?;
+    // The server looks at its rules once a second, and an instance hears of it with its next report.
+    while gate.gate(Some("free"), None).allowed && clock.now() - start < Duration::from_secs(10) {
+        clock.sleep_until(clock.now() + Duration::from_millis(100)).await;
+        gate.flush().await?;
+    }
+    let after = (clock.now() - start).as_millis();
+    let (free, pro) = (gate.gate(Some("free"), None), gate.gate(Some("pro"), None));
+    let sign = if free.allowed { "✗" } else { "✓" };
+    out.line(format!(
+        "   {} reported, and told after {after} ms: `free` is {}, `pro` is {}",
+        styled(GREEN, sign),
+        free.reason,
+        pro.reason
+    ))?;
+    Ok(gate.close().await?)
 }
 
 /// Says what there is to play with.

@@ -3,7 +3,8 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    process::{Output, Stdio},
+    process::{Child, ChildStdout, Output, Stdio},
+    sync::mpsc::Sender,
     time::Duration,
 };
 
@@ -56,6 +57,28 @@ impl Fleet {
         serde_json::from_str::<Value>(&shown).unwrap()["result"].take()
     }
 
+    /// `gate status --watch`, at work.
+    fn watch(&self) -> Watching {
+        let mut child = leverframe()
+            .args([
+                "gate",
+                "status",
+                "--org",
+                "acme",
+                "--watch",
+                "--interval",
+                "0.2",
+                "--server",
+                &self.server.url,
+            ])
+            .env("LEVERFRAME_API_TOKEN", &self.admin)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let watched = watch(child.id());
+        Watching { shown: BufReader::new(child.stdout.take().unwrap()), child, _watched: watched }
+    }
+
     /// A client that reports when it is told to, and else every five minutes.
     async fn client(&self) -> WaitState {
         let client = WaitState::start(WaitStateConfig {
@@ -67,6 +90,38 @@ impl Fleet {
         });
         assert!(client.ready(Duration::from_secs(30)).await, "{:?}", client.state());
         client
+    }
+}
+
+/// Dropped, it is killed.
+struct Watching {
+    child: Child,
+    shown: BufReader<ChildStdout>,
+    _watched: Sender<()>,
+}
+
+impl Watching {
+    /// Reads until a line has these words.
+    #[track_caller]
+    fn until(&mut self, words: &str) {
+        let mut line = String::new();
+        while !line.contains(words) {
+            line.clear();
+            assert!(self.shown.read_line(&mut line).unwrap() > 0, "it ended before it showed `{words}`");
+        }
+    }
+
+    fn interrupted(&mut self) -> Option<i32> {
+        signal(self.child.id(), "INT");
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -271,7 +326,10 @@ async fn a_rule_that_trips_is_shown_with_the_reason() {
         client.report_error(Some("free"));
     }
     client.flush().await.unwrap();
+    // Rules are looked at once a second.
+    fleet.watch().until("● payments/shed-free  in force for");
     let after = fleet.ok(&["status", "--org", "acme"]);
+    client.flush().await.unwrap();
 
     assert!(before.contains("○ payments/shed-free  calm"), "{before}");
     assert!(before.contains("free: errors > 5 over 60 s → block"), "{before}");
@@ -288,42 +346,16 @@ async fn a_rule_that_trips_is_shown_with_the_reason() {
 async fn watching_looks_again_until_it_is_interrupted() {
     let fleet = Fleet::new();
     let client = fleet.client().await;
-    let mut child = leverframe()
-        .args([
-            "gate",
-            "status",
-            "--org",
-            "acme",
-            "--watch",
-            "--interval",
-            "0.2",
-            "--server",
-            &fleet.server.url,
-        ])
-        .env("LEVERFRAME_API_TOKEN", &fleet.admin)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let _watched = watch(child.id());
-    let mut shown = BufReader::new(child.stdout.take().unwrap());
-    let mut read_until = |words: &str| {
-        let mut line = String::new();
-        while !line.contains(words) {
-            line.clear();
-            assert!(shown.read_line(&mut line).unwrap() > 0, "it ended before it showed `{words}`");
-        }
-    };
+    let mut watching = fleet.watch();
 
-    read_until("kill off");
+    watching.until("kill off");
     client.gate(Some("checkout"), None);
     client.flush().await.unwrap();
-    read_until("checkout");
+    watching.until("checkout");
     fleet.ok(&["kill", "--org", "acme", "on"]);
-    read_until("KILLED");
-    signal(child.id(), "INT");
+    watching.until("KILLED");
 
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(watching.interrupted(), Some(0));
 }
 
 #[test]

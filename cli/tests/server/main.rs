@@ -6,6 +6,7 @@ mod admin;
 mod child;
 mod crash;
 mod demo;
+mod gate;
 mod manifest;
 mod serve;
 #[path = "../../../server/examples/team.rs"]

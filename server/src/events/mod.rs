@@ -20,6 +20,7 @@ pub use closures::PackedClosure;
 pub use hub::{Hub, ReaderReport, Watch};
 pub use lease::{Lease, Signal};
 pub use reader::{EventStream, Peer};
+pub(crate) use signing::Purpose;
 pub use signing::{Refused, Signer, SigningKey, VALID_FOR};
 pub use subscription::Subscription;
 pub(crate) use subscription::parse_flags;

@@ -1,6 +1,7 @@
-//! Snapshot URLs that are good for a while without a token (S6).
+//! What the server has signed and believes when it comes back: snapshot URLs that are good for a while without a token
+//! (S6), and tokens that nothing is kept of.
 //!
-//! The signature covers the method, the path and the query, sorted, without the signature. What is signed is made of
+//! Of a URL, the signature covers the method, the path and the query, sorted, without the signature. What is signed is made of
 //! characters only that need no escaping, so that there is one way to write it.
 
 use std::{
@@ -27,6 +28,13 @@ pub struct SigningKey([u8; 32]);
 #[derive(Clone, Debug)]
 pub struct Signer {
     key: SigningKey,
+}
+
+/// What a text is signed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To ask for policies with.
+    GateToken,
 }
 
 /// A signature that is not believed. Why is nobody's business but the log's.
@@ -187,6 +195,27 @@ impl Signer {
         }
     }
 
+    /// Signs a text for one purpose: the seal is good for no other, nor for a URL.
+    pub(crate) fn seal(&self, purpose: Purpose, text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.sealing(purpose, text).finalize().into_bytes())
+    }
+
+    /// Returns true if that is the seal of the text for this purpose, in time that does not depend on where it differs.
+    pub(crate) fn is_sealed(&self, purpose: Purpose, text: &str, seal: &str) -> bool {
+        let seal = URL_SAFE_NO_PAD.decode(seal).ok();
+        seal.is_some_and(|seal| self.sealing(purpose, text).verify_slice(&seal).is_ok())
+    }
+
+    fn sealing(&self, purpose: Purpose, text: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
+        // What is signed of a URL begins with another line.
+        mac.update(match purpose {
+            Purpose::GateToken => b"gate token\n",
+        });
+        mac.update(text.as_bytes());
+        mac
+    }
+
     fn mac<'a>(&self, path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
         mac.update(b"GET\n");
@@ -265,6 +294,25 @@ mod tests {
         let joined = vec![exp, ("version".into(), get("version")), ("sig".into(), get("sig"))];
 
         assert_eq!(signer.check(&path, &joined, until), Err(Refused::Forged));
+    }
+
+    #[test]
+    fn a_seal_is_good_for_its_text_and_purpose_only() {
+        let signer = Signer::new(SigningKey::new([7; 32]));
+        let seal = signer.seal(Purpose::GateToken, "acme");
+
+        assert!(signer.is_sealed(Purpose::GateToken, "acme", &seal));
+        assert!(!signer.is_sealed(Purpose::GateToken, "acmf", &seal));
+        assert!(!signer.is_sealed(Purpose::GateToken, "acme", ""));
+        assert!(!signer.is_sealed(Purpose::GateToken, "acme", &format!("{seal}A")));
+        // The seal of a text that looks like a URL's is not that URL's signature, nor the other way round.
+        let url = signer.url("/p", [], UNIX_EPOCH);
+        let (_, sig) = url.split_once("sig=").unwrap();
+        for text in ["/p\nexp=0", "GET\n/p\nexp=0"] {
+            assert!(!signer.is_sealed(Purpose::GateToken, text, sig));
+        }
+        let other = Signer::new(SigningKey::new([8; 32]));
+        assert!(!other.is_sealed(Purpose::GateToken, "acme", &seal));
     }
 
     #[test]

@@ -64,7 +64,7 @@ pub trait GateStore: fmt::Debug + Send + Sync + 'static {
     /// are looked at one after the other. `Invalid` for the whole batch if a site's or org's name is empty, longer than
     /// 64 bytes or holds a NUL character: whoever takes pulses has looked at them before.
     ///
-    /// Whatever else a pulse holds is counted: tags that are longer than 200 bytes, that hold a NUL character, or for
+    /// Whatever else a pulse holds is counted: tags that are longer than 128 bytes, that hold a NUL character, or for
     /// which there is no room (1,000 within a second and within a minute, 10,000 in the totals), as `__other__`;
     /// likewise custom metrics (32 of a tag). Values of custom metrics that are no numbers are left out. Counts and sums
     /// stay at the largest number that there is.

@@ -31,6 +31,7 @@ use crate::{
         (name = "manifest", description = "Versions of a namespace's files"),
         (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
         (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),
+        (name = "gate", description = "What fleets do and what they may"),
         (name = "audit", description = "Who changed what"),
         (name = "server", description = "The server itself")
     )
@@ -47,6 +48,13 @@ impl Modify for Bearer {
         components.add_security_scheme("bearer", scheme);
         let header = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("X-API-Key")));
         components.add_security_scheme("api_key", header);
+        let of_gate = "A gate key. `POST /v1/auth/token` takes both halves in its body; `POST /v1/pulse` names the \
+            publish key in this header and is signed with the secret key.";
+        let key = ApiKeyValue::with_description("x-waitstate-id", of_gate);
+        components.add_security_scheme("gate_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
+        let mut token = Http::new(HttpAuthScheme::Bearer);
+        token.description = Some("A token of `POST /v1/auth/token`".to_owned());
+        components.add_security_scheme("gate_token", SecurityScheme::Http(token));
     }
 }
 

@@ -15,6 +15,7 @@ mod closure;
 mod document;
 mod evaluate;
 mod events;
+mod gate;
 mod health;
 mod hot;
 mod manifest;
@@ -36,6 +37,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(evaluate::routes())
         .merge(health::routes())
         .merge(events::routes())
+        .merge(gate::routes())
         .merge(closure::routes())
         .merge(manifest::routes())
         .merge(ofrep::routes())

@@ -54,6 +54,7 @@ impl Server {
         );
         app.hub().start();
         app.hub().prepare().await?;
+        app.gate().start();
         let following = tokio::spawn(app.clone().follow(store.notices())).abort_handle();
         let frontend = Frontend::new(app.clone(), routes::router(app.clone()), tls.clone());
         let (ended, _) = watch::channel(None);
@@ -126,6 +127,8 @@ impl Running {
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner) = Some(by);
         self.app.drain();
         let cut = self.ended().await;
+        // After the last request: until then pulses are counted.
+        self.app.gate().close().await;
         self.store.close().await;
         tracing::info!(cut, "stopped");
         cut
@@ -146,6 +149,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.app.drain();
+        self.app.gate().abort();
         // With the accepting task go the connections, which it owns.
         self.tasks.iter().for_each(AbortHandle::abort);
     }

@@ -50,6 +50,9 @@ pub trait Connection: Send {
     /// Runs a statement; returns how many rows it touched. `Conflict` for a key that is taken, `NotFound` for a
     /// reference to nothing.
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64>;
+    /// Runs statements that ask nothing of each other, in their order; returns the rows of each. A database that is far
+    /// away hears of all of them before it answers the first.
+    async fn query_all(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>>;
     /// Runs statements without parameters.
     async fn batch(&mut self, script: &str) -> Result<()>;
     /// Keeps every other process from migrating until the work is done.
@@ -70,6 +73,22 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     async fn run<W: Work>(&self, mode: Mode, work: Arc<W>) -> Result<W::Output>;
     /// Lets go of every connection.
     async fn close(&self);
+}
+
+/// A statement with the values of its parameters.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Statement {
+    /// The statement.
+    pub sql: String,
+    /// The values.
+    pub values: Vec<Value>,
+}
+
+impl Statement {
+    fn is_impossible(&self) -> bool {
+        self.values.iter().any(Value::is_impossible)
+    }
 }
 
 /// A value of a column.
@@ -237,11 +256,25 @@ impl dyn Connection + '_ {
     /// Runs a statement that writes; `Invalid` if a value is one that cannot be stored.
     pub(super) async fn put(&mut self, sql: &str, values: &[Value]) -> Result<u64> {
         if values.iter().any(Value::is_impossible) {
-            return Err(
-                Error::new(ErrorKind::Invalid, "store a text").with("reason", "it holds a NUL character")
-            );
+            return Err(impossible());
         }
         self.execute(sql, values).await
+    }
+
+    /// Returns the rows that match any of the statements: none if a value is one that nothing stored can have.
+    pub(super) async fn find_all(&mut self, statements: &[Statement]) -> Result<Vec<Row>> {
+        if statements.iter().any(Statement::is_impossible) {
+            return Ok(Vec::new());
+        }
+        Ok(self.query_all(statements).await?.into_iter().flatten().collect())
+    }
+
+    /// Runs statements that write, and ask nothing of each other.
+    pub(super) async fn put_all(&mut self, statements: &[Statement]) -> Result<()> {
+        if statements.iter().any(Statement::is_impossible) {
+            return Err(impossible());
+        }
+        self.query_all(statements).await.map(drop)
     }
 }
 
@@ -258,6 +291,10 @@ pub(super) fn time(micros: i64) -> SystemTime {
     let distance = Duration::from_micros(micros.unsigned_abs());
     let time = if micros < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)
+}
+
+fn impossible() -> Error {
+    Error::new(ErrorKind::Invalid, "store a text").with("reason", "it holds a NUL character")
 }
 
 fn unexpected(wanted: &str, found: Option<Value>) -> Error {

@@ -7,7 +7,11 @@ use std::{
 };
 
 use leverframe::{document::Tree, manifest::archive::pack};
-use leverframe_server::{app::secret_hash, model::TokenType};
+use leverframe_server::{
+    app::secret_hash,
+    gate::{NewGateKey, issue_gate_key},
+    model::TokenType,
+};
 use reqwest::{Method, RequestBuilder};
 use serde_json::Value;
 
@@ -189,6 +193,32 @@ const TABLE: &[Row] = &[
         Body::Nothing,
         "403 403 403 403 | 200 200 403 200 200",
     ),
+    Row(
+        "POST /v1/auth/token",
+        Body::Json(r#"{"publishKey": "wpk_AAAAAAAAAAAAAAAAAAAAAA", "secretKey": "wsk_A"}"#),
+        "401",
+    ),
+    Row("POST /v1/pulse", Body::Json("{}"), "401"),
+    Row("GET /v1/policy/{org}", Body::Nothing, "401"),
+    // An admin of another tenant sees that one's.
+    Row("GET /api/v1/gate", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
+    Row("GET /api/v1/gate/{org}", Body::Nothing, "403 403 403 403 | 403 403 403 200 200"),
+    Row(
+        "PATCH /api/v1/gate/{org}",
+        Body::Json(r#"{"global_max_weight": 5}"#),
+        "403 403 403 403 | 403 403 403 200 200",
+    ),
+    Row("GET /api/v1/gate/{org}/keys", Body::Nothing, "403 403 403 403 | 403 403 403 200 200"),
+    Row(
+        "POST /api/v1/gate/{org}/keys",
+        Body::Json(r#"{"name": "of a test"}"#),
+        "403 403 403 403 | 403 403 403 201 201",
+    ),
+    Row(
+        "DELETE /api/v1/gate/{org}/keys/{publish_key}",
+        Body::Nothing,
+        "403 403 403 403 | 403 403 403 204 204",
+    ),
     Row("GET /api/v1/tokens", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
     Row(
         "POST /api/v1/tokens",
@@ -293,6 +323,10 @@ async fn refusals_do_not_tell_what_exists() {
         ("GET", format!("/api/v1/tokens/{}", theirs.id)),
         ("DELETE", format!("/api/v1/tokens/{}", theirs.id)),
         ("GET", "/api/v1/tokens?tenant=rival".to_owned()),
+        ("GET", "/api/v1/gate/rival".to_owned()),
+        ("GET", "/api/v1/gate/rival/keys".to_owned()),
+        ("PATCH", "/api/v1/gate/rival".to_owned()),
+        ("DELETE", "/api/v1/gate/rival/keys/wpk_AAAAAAAAAAAAAAAAAAAAAA".to_owned()),
     ];
 
     for (method, path) in there {
@@ -342,10 +376,16 @@ async fn fill(server: &TestServer, template: &str) -> String {
         .replace("{namespace}", "payments")
         .replace("{version}", "1")
         .replace("{key}", "hello")
+        .replace("{org}", "acme")
         .replace("{user_id}", "usr_01HV5XK1EFQT8N3JRDCP7MW04A");
     if path.contains("{id}") {
         let (token, _) = server.mint(TokenType::NamespaceRead, "acme/search").await;
         path = path.replace("{id}", &token.id);
+    }
+    if path.contains("{publish_key}") {
+        let new = NewGateKey::new("acme");
+        let issued = issue_gate_key(&*server.store, &new, SystemTime::UNIX_EPOCH).await.unwrap();
+        path = path.replace("{publish_key}", &issued.key.publish_key);
     }
     assert!(!path.contains('{'), "{path}");
     path

@@ -50,6 +50,40 @@ async fn a_revoked_token_ends_the_stream_is_told_and_evaluation_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_with_other_reflex_rules_alone_is_nothing_to_those_who_follow_flags() {
+    let following = Following::start().await;
+    following.publishes(2).await;
+    let (seen, fetched) = (following.stream(), following.closures());
+    let with_rules = |number: i64, errors: u32| {
+        let mut tree = files("payments", number);
+        let rules = format!(
+            "[[rule]]\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\nthreshold = {errors}\naction = \"block\"\n"
+        );
+        tree.insert("gate.toml", leverframe::document::Entry::File(rules.into()));
+        tree
+    };
+
+    upload(&following.server, "payments", &with_rules(2, 50)).await;
+    upload(&following.server, "payments", &with_rules(2, 60)).await;
+    upload(&following.server, "payments", &with_rules(3, 60)).await;
+    following.until("state 3", |f| f.limit() == 3).await;
+
+    // The one event since is the change of the flag, which fits what is served: nothing was fetched.
+    assert_eq!(following.stream().events, seen.events + 1);
+    assert_eq!(following.closures(), fetched);
+    let hash = following.client.snapshot().snapshot.fingerprint.clone();
+    following.proxy.cut();
+    following.reconnects().await;
+    upload(&following.server, "payments", &files("payments", 3)).await;
+    following.proxy.cut();
+    following.reconnects().await;
+    assert_eq!((following.closures(), &following.client.snapshot().snapshot.fingerprint), (fetched, &hash));
+    following.publishes(4).await;
+    assert_eq!(following.closures(), fetched);
+    assert_eq!(following.error(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_warm_start_transfers_nothing_and_one_without_the_server_serves_the_tree() {
     let dir = tempfile::tempdir().unwrap();
     let following = Following::start_as(|b| b.working_tree(dir.path())).await;

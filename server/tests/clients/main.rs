@@ -5,6 +5,7 @@ mod failures;
 mod following;
 mod groups;
 mod lives;
+#[allow(dead_code, reason = "each test binary uses its part")]
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;

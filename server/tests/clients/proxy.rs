@@ -22,6 +22,10 @@ pub(crate) enum Fault {
     Reset,
     /// This is the answer's body.
     Body(Vec<u8>),
+    /// This is the answer's status.
+    Status(u16),
+    /// The server answers, and nobody hears it.
+    Unheard,
     /// The request goes on to the server with this in place of that.
     Ask(&'static str, &'static str),
 }
@@ -159,8 +163,16 @@ async fn exchange(client: &mut TcpStream, shared: &Shared) -> std::io::Result<()
     let mut head = String::from_utf8(head).unwrap();
     let line = head.lines().next().unwrap_or_default().to_owned();
     shared.asked.lock().unwrap().push(head.clone());
+    let mut body = vec![0; length_of(&head)];
+    client.read_exact(&mut body).await?;
+    let mut is_heard = true;
     match shared.fault_of(&line) {
         Some(Fault::Reset) => return Ok(()),
+        Some(Fault::Status(status)) => {
+            let head = format!("HTTP/1.1 {status} -\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+            return client.write_all(head.as_bytes()).await;
+        }
+        Some(Fault::Unheard) => is_heard = false,
         Some(Fault::Body(body)) => {
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
@@ -176,6 +188,7 @@ async fn exchange(client: &mut TcpStream, shared: &Shared) -> std::io::Result<()
     let mut server = socket.connect(server).await?;
     let mut held = shared.held.subscribe();
     server.write_all(head.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes()).await?;
+    server.write_all(&body).await?;
     let mut buffer = vec![0; 65_536];
     loop {
         // The sender lives as long as what is shared.
@@ -184,10 +197,18 @@ async fn exchange(client: &mut TcpStream, shared: &Shared) -> std::io::Result<()
         tokio::select! {
             read = server.read(&mut buffer) => match read? {
                 0 => return Ok(()),
+                _ if !is_heard => {}
                 read => client.write_all(&shared.altered(buffer[..read].to_vec())).await?,
             },
             // The client sends nothing more; it can only go.
             _ = client.read(&mut more) => return Ok(()),
         }
     }
+}
+
+/// How long the body is that follows a head.
+fn length_of(head: &str) -> usize {
+    let lengths = head.lines().filter_map(|line| line.split_once(':'));
+    let mut lengths = lengths.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    lengths.next().map_or(0, |(_, length)| length.trim().parse().unwrap())
 }

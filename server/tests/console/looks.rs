@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 
 use crate::{
     browser::Browser,
-    house::{House, changed, payments},
+    gate::{load, payments_with_rules, with_fleet},
+    house::{House, changed},
 };
 
 /// Every page with something on it.
-const PAGES: [(&str, &str); 11] = [
+const PAGES: [(&str, &str); 13] = [
     ("#/", ".card"),
     ("#/t/acme", ".card"),
     ("#/t/acme/tokens", "tbody tr"),
     ("#/audit", "tbody tr"),
+    ("#/gate", ".card"),
+    ("#/t/acme/gate", ".reflex-on"),
     ("#/t/acme/n/payments/flags", ".split"),
     ("#/t/acme/n/payments/flags/new-checkout?env=production", "#flag-title"),
     ("#/t/acme/n/payments/segments", ".segment-card"),
@@ -26,8 +29,15 @@ const PAGES: [(&str, &str); 11] = [
 ];
 
 async fn lived_in() -> House {
-    let house = House::with_payments().await;
-    let files = changed(payments(), "segments/instant-payout-tenth.toml", "999", "1999");
+    // Reports of a minute: what a person finds who looks while something is wrong.
+    let (house, client) = with_fleet().await;
+    house
+        .must("PATCH", "gate/acme", Some(json!({"global_max_weight": 500, "tag_max_weights": {"free": 10}})))
+        .await;
+    client.flush().await.unwrap();
+    load(&client, 6).await;
+    client.close().await.unwrap();
+    let files = changed(payments_with_rules(), "segments/instant-payout-tenth.toml", "999", "1999");
     house.upload("payments", &files).await;
     house.token("namespace_read", Some("payments")).await;
     house.log_in(&house.admin).await;
@@ -199,6 +209,7 @@ async fn pictures_show_the_pages_in_both_schemes() {
         ),
         ("clients", "#/t/acme/n/payments/clients", "tbody tr", 1280, false),
         ("tokens", "#/t/acme/tokens", "tbody tr", 1280, false),
+        ("gate", "#/t/acme/gate", ".reflex-on", 1280, true),
         ("narrow", "#/t/acme/n/payments/flags/chargeback-evidence?env=production", "#flag-title", 390, true),
     ];
     browser.wait_for(".card").await;

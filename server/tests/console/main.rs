@@ -4,6 +4,7 @@
 mod administration;
 mod browser;
 mod changes;
+mod gate;
 mod house;
 mod looks;
 mod model;

@@ -3,6 +3,7 @@
 use leverframe::manifest::archive;
 use leverframe_server::model::{PageRequest, TokenType};
 use reqwest::Method;
+use serde_json::json;
 
 use crate::{
     stage::{CHECKOUT, LIMITS, NAMESPACE, PAYMENTS, files, files_with, packed, tree},
@@ -71,6 +72,36 @@ async fn pull_then_push_is_idempotent_and_a_signature_stays() {
     assert_eq!(archive::unpack(&pulled).unwrap().tree, tree(&signed));
     assert_eq!(again.json()["version"], 1);
     assert_eq!(other.json()["version"], 2, "a namespace that is signed anew is another version");
+}
+
+/// Reflex rules that throttle `free` above so many errors.
+fn reflex_rules(errors: u32) -> String {
+    format!(
+        "[[rule]]\nname = \"shed-free\"\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\n\
+         threshold = {errors}\naction = {{ throttle_percent = 50 }}\n"
+    )
+}
+
+#[tokio::test]
+async fn a_push_of_reflex_rules_alone_is_a_new_version_and_pull_brings_them_back() {
+    let (server, read) = TestServer::stocked().await;
+    let with_rules = files_with("gate.toml", &reflex_rules(50));
+
+    let pushed = server.push(&server.root, &with_rules).await;
+    let again = server.push(&server.root, &with_rules).await;
+    let get = server.request(Method::GET, &format!("{PAYMENTS}/manifest"), &read);
+    let (_, _, pulled) = server.bytes(get).await;
+    let head = server.running.app().heads().current("acme", "payments").await.unwrap().unwrap();
+    let without = server.push(&server.root, &files()).await;
+
+    assert_eq!((&pushed.json()["version"], &again.json()["version"]), (&json!(2), &json!(2)));
+    assert_eq!(archive::unpack(&pulled).unwrap().tree, tree(&with_rules));
+    assert_eq!(head.manifest.reflex_rules.len(), 1);
+    assert_eq!(head.manifest.reflex_rules[0].name, "shed-free");
+    assert_eq!(without.json()["version"], 3);
+    let refused = server.push(&server.root, &files_with("gate.toml", "[[rule]]\ntag = \"free\"\n")).await;
+    assert_eq!((refused.status.as_u16(), refused.code().as_str()), (422, "manifest_lint_failed"));
+    assert_eq!(refused.json()["error"]["details"]["lint"]["errors"][0]["file"], "gate.toml");
 }
 
 #[tokio::test]

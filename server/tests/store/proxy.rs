@@ -79,7 +79,8 @@ async fn pass_on(mut client: UnixStream, mut server: UnixStream, orders: Arc<Ord
         tokio::select! {
             read = client.read(&mut asked) => {
                 let Ok(length @ 1..) = read else { return };
-                let commits = asked[..length].windows(6).any(|part| part == b"COMMIT");
+                // To its end: what a transaction begins with says READ COMMITTED.
+                let commits = asked[..length].windows(7).any(|part| part == b"COMMIT\0");
                 losing |= commits && orders.to_lose.swap(0, Ordering::SeqCst) == 1;
                 if server.write_all(&asked[..length]).await.is_err() { return }
             }

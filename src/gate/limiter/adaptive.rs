@@ -69,6 +69,8 @@ pub(super) struct Shared {
     untimed: AtomicU64,
     window_ends: AtomicU64,
     next_look: AtomicU64,
+    /// What calls take, in nanoseconds, with what the limit tolerates.
+    usual: AtomicU64,
     denied: AtomicBool,
     failures: AtomicU64,
     buckets: Box<[AtomicU64]>,
@@ -147,6 +149,7 @@ impl AdaptiveLimiter {
             untimed: AtomicU64::new(0),
             window_ends: AtomicU64::new(nanos(now + learner.limit.window())),
             next_look: AtomicU64::new(if source.is_some() { 0 } else { u64::MAX }),
+            usual: AtomicU64::new(u64::MAX),
             denied: AtomicBool::new(false),
             failures: AtomicU64::new(0),
             buckets: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
@@ -341,10 +344,18 @@ impl Shared {
 
     #[inline]
     fn learn(&self, began: Tick, now: Tick, outcome: Outcome) {
+        let took = now - began;
+        let outcome = match outcome {
+            // Of calls that callers no longer wait for, the slow ones must not go unseen.
+            Outcome::CutOff if took.as_nanos() as u64 > self.usual.load(Ordering::Relaxed) => {
+                Outcome::Answered
+            }
+            other => other,
+        };
         let counter = match outcome {
-            Outcome::Answered => self.buckets.get(bucket_of(now - began)),
+            Outcome::Answered => self.buckets.get(bucket_of(took)),
             Outcome::Failed => Some(&self.failures),
-            Outcome::Ignored => None,
+            Outcome::CutOff | Outcome::Ignored => None,
         };
         if let Some(counter) = counter {
             counter.fetch_add(1, Ordering::Relaxed);
@@ -374,7 +385,7 @@ impl Shared {
         let length = learner.limit.window();
         if counted < learner.limit.options().min_samples {
             self.untimed.store(0, Ordering::Relaxed);
-            if now - learner.opened < STALE.max(10 * length) {
+            if now - learner.opened < STALE.max(10 * length).max(self.patience(&learner)) {
                 // It stays open, and is looked at again a little later.
                 return self.window_ends.store(nanos(now + length / 4), Ordering::Relaxed);
             }
@@ -389,6 +400,20 @@ impl Shared {
         self.untimed.store(untimed, Ordering::Relaxed);
         self.window_ends.store(nanos(now + learner.limit.window()), Ordering::Relaxed);
         self.put_in_force(&learner);
+    }
+
+    /// How long to wait for a window's calls where it is the limit that keeps them few: twice as long as they take
+    /// at this limit. Otherwise a limit that is far too low would never learn that it is.
+    fn patience(&self, learner: &Learner) -> Duration {
+        if !self.denied.load(Ordering::Relaxed) {
+            return Duration::ZERO;
+        }
+        let mut window = Window::new();
+        for (mine, counter) in window.buckets.iter_mut().zip(&self.buckets) {
+            *mine = load(counter);
+        }
+        let each = window.latency().unwrap_or_default() / learner.effective().max(1);
+        each.saturating_mul(2 * learner.limit.options().min_samples as u32)
     }
 
     fn take_window(&self, learner: &mut Learner, now: Tick) {
@@ -445,6 +470,10 @@ impl Shared {
         let thresholds = learner.reserves.thresholds(learner.effective());
         for (place, threshold) in self.thresholds.iter().zip(thresholds) {
             place.store(threshold, Ordering::Relaxed);
+        }
+        if let Some(baseline) = learner.limit.baseline() {
+            let usual = baseline.mul_f64(learner.limit.options().tolerance);
+            self.usual.store(usual.as_nanos() as u64, Ordering::Relaxed);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::Window;
+use super::{Window, window::Mean};
 use crate::{Error, ErrorKind, Result};
 
 /// No limit is above this.
@@ -16,12 +16,19 @@ const STEEPEST: f64 = 0.5;
 /// How far the limit goes, in one window, towards what the window asks for. One odd window moves it by half of half.
 const SMOOTHING: f64 = 0.5;
 
-/// How fast the baseline follows a latency that is near: as fast down as up, or chance would take it down.
-const FOLLOW: f64 = 0.1;
+/// By how much of itself the baseline may have changed from one window to the next. It decides how soon the baseline
+/// follows: as fast down as up, or chance would take it down.
+const DRIFT: f64 = 0.01;
 
-/// How fast it follows one that is far lower, and what far is: after an outage it must not stay behind for long.
+/// How fast it follows a latency that is far lower, and what far is: after an outage it must not stay behind for long.
 const FOLLOW_FAR: f64 = 0.3;
 const FAR: f64 = 1.5;
+
+/// How fast it is learned how different calls are.
+const VARIATION_PACE: f64 = 0.1;
+
+/// What is so much slower than the baseline is slow, whatever chance does.
+const CLEARLY_SLOW: f64 = 2.0;
 
 /// How far the baseline follows upward by itself. Beyond that a drain has to show that the calls are not waiting for
 /// each other: a load that creeps up would otherwise take the baseline along.
@@ -30,7 +37,7 @@ const CREEP: f64 = 1.25;
 /// A limit of which so much is in use is in the way of calls.
 const FULL: f64 = 0.9;
 
-/// After this many slow windows the limit is halved for a moment, to see whether it is to blame.
+/// After this many slow windows the limit is lowered for a moment, to see whether it is to blame.
 const DRAIN_AFTER: u32 = 20;
 
 /// A drain that shows that the calls were waiting for each other doubles the pause to the next, up to this.
@@ -43,17 +50,21 @@ const BLAME: f64 = 0.4;
 /// A limit that has fallen below so much of what it was is another one.
 const MUCH_LOWER: f64 = 0.6;
 
-/// A drain tells something if so much is left of the calls under way, or less.
+/// A drain tells something if so much is left of the calls under way, or less; or so much has come to them, or more.
 const CLEARLY_FEWER: f64 = 0.75;
+const CLEARLY_MORE: f64 = 1.25;
 
 /// So many times the calls of the smallest window are looked at before a drain ends: with fewer, chance would decide.
-const DRAIN_SAMPLES: u64 = 8;
+const DRAIN_SAMPLES: u64 = 4;
 
 /// A drain ends after this many windows at the latest.
 const DRAIN_WINDOWS: u32 = 8;
 
 /// How much of the latency that a drain compares with comes from the last slow window.
 const RECENT: f64 = 0.2;
+
+/// The first windows tell what is usual, before the limit moves.
+const FIRST_WINDOWS: u64 = 2;
 
 /// With so few failures a limit that starts slowly goes on.
 const FEW_FAILURES: f64 = 0.05;
@@ -67,7 +78,7 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(5);
 /// ```
 /// use leverframe::gate::limiter::LimitOptions;
 /// let options = LimitOptions { initial: 4, max: 64, ..Default::default() };
-/// assert_eq!((options.min, options.min_samples), (1, 10));
+/// assert_eq!((options.min, options.min_samples), (1, 20));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "written as a literal with `..Default::default()`")]
@@ -87,7 +98,7 @@ pub struct LimitOptions {
     pub baseline_ceiling: Option<Duration>,
     /// How long a window is at least; it is as long as two calls if that is more. Default: 100 ms.
     pub window: Duration,
-    /// A window with fewer calls than this changes nothing. Default: 10.
+    /// A window with fewer calls than this changes nothing. Default: 20.
     pub min_samples: u64,
 }
 
@@ -101,7 +112,7 @@ impl Default for LimitOptions {
             baseline_floor: Duration::from_micros(200),
             baseline_ceiling: None,
             window: Duration::from_millis(100),
-            min_samples: 10,
+            min_samples: 20,
         }
     }
 }
@@ -164,11 +175,15 @@ impl LimitOptions {
 pub struct Limit {
     options: LimitOptions,
     limit: f64,
-    /// What a call takes that does not wait, in seconds.
-    baseline: Option<f64>,
+    /// What a call takes that does not wait, with how far that may be off.
+    baseline: Option<Mean>,
     /// The lowest that the baseline was since a drain last showed where it is.
     anchor: f64,
     starting: bool,
+    /// How many windows were looked at.
+    windows: u64,
+    /// How different calls are: the variance of their latency over its square.
+    variation: f64,
     /// Slow windows lately, and their latency.
     slow: u32,
     slow_latency: f64,
@@ -178,7 +193,8 @@ pub struct Limit {
     drain: Option<Drain>,
 }
 
-/// The limit is lowered for a moment, to see what that does to the latency.
+/// The limit is lowered for a moment, to see what that does to the latency; or raised, where a bound does not let it
+/// be lowered.
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     limit: u32,
@@ -186,9 +202,9 @@ struct Drain {
     latency_before: f64,
     /// The first window still has calls in it that began before, and does not count.
     windows: u32,
-    samples: u64,
+    samples: f64,
     /// Of all samples together.
-    latency: f64,
+    latency: Mean,
     most_in_flight: u32,
 }
 
@@ -204,6 +220,8 @@ impl Limit {
             baseline: None,
             anchor: f64::INFINITY,
             starting: true,
+            windows: 0,
+            variation: 0.0,
             slow: 0,
             slow_latency: 0.0,
             drain_after: DRAIN_AFTER,
@@ -225,13 +243,13 @@ impl Limit {
     /// Returns what a call takes that does not wait, as far as it is known.
     #[must_use]
     pub fn baseline(&self) -> Option<Duration> {
-        self.baseline.map(Duration::from_secs_f64)
+        self.baseline.map(|baseline| Duration::from_secs_f64(baseline.seconds))
     }
 
     /// Returns how long the next window should be.
     #[must_use]
     pub fn window(&self) -> Duration {
-        let two_calls = Duration::from_secs_f64(2.0 * self.baseline.unwrap_or_default());
+        let two_calls = 2 * self.baseline().unwrap_or_default();
         two_calls.clamp(self.options.window, LONGEST_WINDOW)
     }
 
@@ -264,61 +282,92 @@ impl Limit {
         }
         // A latency of a few calls among many failures says nothing.
         let enough = 2 * answered >= self.options.min_samples;
-        let latency = window.latency().filter(|_| enough).map(|latency| latency.as_secs_f64());
+        let latency = window.mean().filter(|_| enough).map(|latency| self.doubted(latency, answered));
         if let Some(drain) = self.drain {
             return self.go_on_with_drain(drain, window, latency);
         }
-        let ratio = latency.map_or(1.0, |latency| latency / self.usual(latency));
+        self.windows += 1;
+        let ratio = latency.map_or(1.0, |latency| self.ratio(latency));
         let gradient = (self.options.tolerance / ratio).clamp(STEEPEST, 1.0);
         if let Some(latency) = latency {
             self.follow(latency, gradient, window);
         }
-        self.adjust(gradient, window);
+        self.adjust(ratio, gradient, window);
         self.watch(gradient, window, latency);
     }
 
-    /// The baseline that a latency is compared with: of the first, itself.
-    fn usual(&self, latency: f64) -> f64 {
+    /// Doubts a latency as much as those before it: a window that by chance has no slow call in it looks surer of
+    /// itself than it is.
+    fn doubted(&mut self, latency: Mean, answered: u64) -> Mean {
+        let variation = (latency.error / latency.seconds).powi(2) * answered as f64;
+        let pace = if self.variation == 0.0 { 1.0 } else { VARIATION_PACE };
+        self.variation += pace * (variation - self.variation);
+        let usual = (self.variation / answered as f64).sqrt() * latency.seconds;
+        Mean { error: latency.error.max(usual), ..latency }
+    }
+
+    /// Returns how many times the baseline a latency is, at least: what chance can explain is not held against it.
+    fn ratio(&self, latency: Mean) -> f64 {
+        let Some(baseline) = self.baseline else { return 1.0 };
         let floor = self.options.baseline_floor.as_secs_f64();
         let ceiling = self.options.baseline_ceiling.map_or(f64::INFINITY, |ceiling| ceiling.as_secs_f64());
-        self.baseline.unwrap_or(latency).max(floor).min(ceiling)
+        let chance = latency.error.hypot(baseline.error);
+        (latency.seconds - chance) / baseline.seconds.max(floor).min(ceiling)
     }
 
     fn is_full(&self, window: &Window) -> bool {
         window.denied || f64::from(window.most_in_flight) >= FULL * self.limit
     }
 
-    /// Has the baseline follow the latency, as far as the latency is that of calls that do not wait.
-    fn follow(&mut self, latency: f64, gradient: f64, window: &Window) {
+    /// Has the baseline follow the latency, as far as the latency is that of calls that do not wait: by the more, the
+    /// surer the latency is and the less sure the baseline.
+    fn follow(&mut self, latency: Mean, gradient: f64, window: &Window) {
         let Some(baseline) = self.baseline else {
             return self.learn(latency);
         };
-        if latency < baseline {
-            let follow = if latency * FAR < baseline { FOLLOW_FAR } else { FOLLOW };
-            self.baseline = Some(baseline + follow * (latency - baseline));
-        } else if gradient >= 1.0 && !self.is_full(window) {
-            let higher = baseline + FOLLOW * (latency - baseline);
-            self.baseline = Some(higher.min(CREEP * self.anchor).max(baseline));
+        let variance = baseline.error.powi(2) + (DRIFT * baseline.seconds).powi(2);
+        // Not the window's own error: those that happen to be fast have less, and would count for more.
+        let error = (self.variation / window.answered() as f64).sqrt() * baseline.seconds;
+        let mut gain = variance / (variance + error.powi(2));
+        if (latency.seconds + latency.error) * FAR < baseline.seconds {
+            gain = gain.max(FOLLOW_FAR);
         }
-        self.anchor = self.anchor.min(self.baseline.unwrap_or(latency));
+        // Few calls are let in at the start: then their latency counts even where all that may come do.
+        let free = gradient >= 1.0 && (!self.is_full(window) || self.windows <= FIRST_WINDOWS);
+        if latency.seconds < baseline.seconds || free {
+            let seconds = baseline.seconds + gain * (latency.seconds - baseline.seconds);
+            let seconds = if seconds > baseline.seconds && self.windows > FIRST_WINDOWS {
+                seconds.min(CREEP * self.anchor).max(baseline.seconds)
+            } else {
+                seconds
+            };
+            self.baseline = Some(Mean { seconds, error: ((1.0 - gain) * variance).sqrt() });
+            self.anchor = if self.windows > FIRST_WINDOWS { self.anchor.min(seconds) } else { seconds };
+        }
     }
 
-    fn learn(&mut self, latency: f64) {
+    fn learn(&mut self, latency: Mean) {
         self.baseline = Some(latency);
-        self.anchor = latency;
+        self.anchor = latency.seconds;
     }
 
-    fn adjust(&mut self, gradient: f64, window: &Window) {
+    fn adjust(&mut self, ratio: f64, gradient: f64, window: &Window) {
         let failing = window.failing();
         let in_use = window.denied || f64::from(window.most_in_flight) >= 0.5 * self.limit;
         let kept = self.limit * gradient * (1.0 - failing.min(STEEPEST));
-        if self.starting {
-            if gradient >= 1.0 && failing < FEW_FAILURES {
-                if in_use {
+        if self.starting && failing < FEW_FAILURES {
+            if gradient >= 1.0 {
+                if in_use && self.windows >= FIRST_WINDOWS {
                     self.limit = self.clamped(2.0 * self.limit);
                 }
                 return;
             }
+            if ratio < CLEARLY_SLOW && self.slow == 0 {
+                // Perhaps by chance: the next window decides.
+                return;
+            }
+        }
+        if self.starting {
             // It went beyond what is served at once, and by how much is known: there at once, not bit by bit.
             self.starting = false;
             self.limit = self.clamped(kept);
@@ -327,7 +376,8 @@ impl Limit {
         // The root lets a few calls wait, so that none who serve them ever do, and is what the limit grows by.
         let target = kept + self.limit.sqrt() * (1.0 - failing);
         let target = if in_use { target } else { target.min(self.limit) };
-        self.limit = self.clamped(self.limit + SMOOTHING * (target - self.limit));
+        let step = if gradient >= 1.0 && failing < FEW_FAILURES { 1.0 } else { SMOOTHING };
+        self.limit = self.clamped(self.limit + step * (target - self.limit));
         if failing >= FEW_FAILURES && self.limit <= f64::from(self.options.min) {
             // What comes back after an outage is found as at the start.
             self.starting = true;
@@ -341,7 +391,7 @@ impl Limit {
     }
 
     /// Counts slow windows, and begins a drain when they do not end.
-    fn watch(&mut self, gradient: f64, window: &Window, latency: Option<f64>) {
+    fn watch(&mut self, gradient: f64, window: &Window, latency: Option<Mean>) {
         let Some(latency) = latency else { return };
         if gradient >= 1.0 {
             if self.slow == 0 {
@@ -352,8 +402,8 @@ impl Limit {
             return;
         }
         self.slow_latency = match self.slow {
-            0 => latency,
-            _ => self.slow_latency + RECENT * (latency - self.slow_latency),
+            0 => latency.seconds,
+            _ => self.slow_latency + RECENT * (latency.seconds - self.slow_latency),
         };
         // So slow that the limit falls as steeply as it can: it is found out sooner whether that is right.
         self.slow += if gradient <= STEEPEST { 2 } else { 1 };
@@ -366,53 +416,120 @@ impl Limit {
         }
         self.slow = 0;
         let in_flight = f64::from(window.most_in_flight).min(self.limit);
-        let lower = ((in_flight / 2.0) as u32).max(self.options.min);
-        if f64::from(lower) <= CLEARLY_FEWER * in_flight {
-            self.drain = Some(Drain {
-                limit: lower,
-                in_flight_before: in_flight,
-                latency_before: self.slow_latency,
-                windows: 0,
-                samples: 0,
-                latency: 0.0,
-                most_in_flight: 0,
-            });
+        // Of few, more is taken away: behind one worker even half of them would wait.
+        let lower = if in_flight > 8.0 { in_flight / 2.0 } else { in_flight / 3.0 };
+        let lower = (lower as u32).max(self.options.min);
+        let limit = if f64::from(lower) <= CLEARLY_FEWER * in_flight {
+            lower
+        } else if in_flight < 2.0 {
+            // One call does not wait for another: this is what it takes.
+            return self.learn(latency);
+        } else if window.denied {
+            // The bound is in the way; whether calls wait for each other shows as well when there are more of them.
+            ((in_flight * 1.5).ceil() as u32).clamp(self.options.min, self.options.max)
         } else {
-            // So few calls do not wait for each other: this is what they take.
-            self.learn(latency);
-        }
+            return;
+        };
+        self.drain = Some(Drain {
+            limit,
+            in_flight_before: in_flight,
+            latency_before: self.slow_latency,
+            windows: 0,
+            samples: 0.0,
+            latency: Mean { seconds: 0.0, error: 0.0 },
+            most_in_flight: 0,
+        });
     }
 
-    fn go_on_with_drain(&mut self, mut drain: Drain, window: &Window, latency: Option<f64>) {
+    fn go_on_with_drain(&mut self, mut drain: Drain, window: &Window, latency: Option<Mean>) {
         drain.windows += 1;
         if drain.windows > 1
             && let Some(latency) = latency
         {
-            let sum = drain.latency * drain.samples as f64;
-            let answered = window.answered();
-            drain.samples += answered;
-            drain.latency = (sum + latency * answered as f64) / drain.samples as f64;
-            drain.most_in_flight = drain.most_in_flight.max(window.most_in_flight);
+            drain.add(latency, window);
         }
-        if drain.samples < DRAIN_SAMPLES * self.options.min_samples && drain.windows < DRAIN_WINDOWS {
+        if drain.samples < (DRAIN_SAMPLES * self.options.min_samples) as f64 && drain.windows < DRAIN_WINDOWS
+        {
             self.drain = Some(drain);
             return;
         }
         self.drain = None;
-        let fewer = f64::from(drain.most_in_flight) / drain.in_flight_before;
-        if drain.samples < self.options.min_samples || fewer > CLEARLY_FEWER {
+        let change = f64::from(drain.most_in_flight) / drain.in_flight_before;
+        let clear = change <= CLEARLY_FEWER || change >= CLEARLY_MORE;
+        if drain.samples < self.options.min_samples as f64 || !clear {
             return;
         }
-        if drain.latency < drain.latency_before * (1.0 - BLAME * (1.0 - fewer)) {
+        let latency = drain.latency;
+        let between = drain.latency_before * (1.0 + BLAME * (change - 1.0));
+        if (latency.seconds < between) == (change < 1.0) {
             // They were waiting for each other. With fewer of them the latency is nearer to the truth.
-            self.drain_after = (2 * self.drain_after).min(DRAIN_AFTER_MOST);
             self.blamed_at = self.limit;
-            if self.baseline.is_some_and(|baseline| drain.latency < baseline) {
-                self.learn(drain.latency);
+            if self.baseline.is_some_and(|baseline| latency.seconds < baseline.seconds) {
+                self.learn(latency);
+            } else {
+                self.drain_after = (2 * self.drain_after).min(DRAIN_AFTER_MOST);
             }
         } else {
             self.drain_after = DRAIN_AFTER;
-            self.learn(drain.latency);
+            self.learn(latency);
+        }
+    }
+}
+
+impl Drain {
+    fn add(&mut self, latency: Mean, window: &Window) {
+        let before = self.samples;
+        self.samples += window.answered() as f64;
+        let (old, new) = (before / self.samples, 1.0 - before / self.samples);
+        self.latency = Mean {
+            seconds: old * self.latency.seconds + new * latency.seconds,
+            error: (old * self.latency.error).hypot(new * latency.error),
+        };
+        self.most_in_flight = self.most_in_flight.max(window.most_in_flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(calls: u64, failures: u64) -> Window {
+        let mut window = Window { failures, most_in_flight: 10, ..Window::new() };
+        (0..calls).for_each(|_| window.record(Duration::from_millis(10)));
+        window
+    }
+
+    #[test]
+    fn a_window_with_few_calls_changes_nothing() {
+        let mut limit = Limit::new(LimitOptions::default()).unwrap();
+        limit.update(&window(100, 0));
+        let learned = (limit.current(), limit.baseline());
+        for few in [window(0, 0), window(19, 0), window(0, 19), window(10, 9)] {
+            (0..50).for_each(|_| limit.update(&few));
+        }
+
+        assert_eq!((limit.current(), limit.baseline()), learned);
+        limit.update(&window(20, 0));
+        assert_eq!(limit.current(), 20);
+    }
+
+    #[test]
+    fn options_that_contradict_each_other_are_refused() {
+        let usual = LimitOptions::default();
+        let floor_above = Some(Duration::from_micros(1));
+        for options in [
+            LimitOptions { min: 0, ..usual },
+            LimitOptions { min: 11, max: 10, ..usual },
+            LimitOptions { max: MOST + 1, ..usual },
+            LimitOptions { initial: 1_001, ..usual },
+            LimitOptions { tolerance: 0.9, ..usual },
+            LimitOptions { tolerance: f64::NAN, ..usual },
+            LimitOptions { window: Duration::ZERO, ..usual },
+            LimitOptions { min_samples: 0, ..usual },
+            LimitOptions { baseline_ceiling: floor_above, ..usual },
+        ] {
+            let refused = Limit::new(options).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::Config, "{options:?}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A call that is under way.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, thread};
 
 use super::adaptive::Shared;
 use crate::traits::Tick;
@@ -32,6 +32,7 @@ pub struct Permit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Answered,
+    CutOff,
     Failed,
     Ignored,
 }
@@ -45,19 +46,34 @@ impl Permit {
     /// Marks the call as one that failed for too much load: it timed out or was refused. Its latency does not count,
     /// and the more calls fail, the more the limit falls. An error that the caller made is no such failure.
     pub fn failed(&mut self) {
-        self.outcome = Outcome::Failed;
+        self.mark(Outcome::Failed);
     }
 
-    /// Marks the call as one that tells nothing: it was cancelled, say, or answered without any work.
+    /// Marks the call as one that tells nothing, because it was answered without any work, say. This stays, whatever
+    /// else the call is marked as.
     pub fn ignore(&mut self) {
-        self.outcome = Outcome::Ignored;
+        self.mark(Outcome::Ignored);
+    }
+
+    /// Marks the call as cut off before its end. The time that it had counts if it is longer than calls take; of a
+    /// shorter one it is not known how long it would have taken.
+    pub fn cut_off(&mut self) {
+        self.mark(Outcome::CutOff);
+    }
+
+    fn mark(&mut self, outcome: Outcome) {
+        if self.outcome != Outcome::Ignored {
+            self.outcome = outcome;
+        }
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        self.shared.leave(self.began, self.outcome);
+        // A call that panics says nothing of the load.
+        let outcome = if thread::panicking() { Outcome::Ignored } else { self.outcome };
+        self.shared.leave(self.began, outcome);
     }
 }
 

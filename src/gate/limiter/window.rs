@@ -84,20 +84,39 @@ impl Window {
     /// the others.
     #[must_use]
     pub fn latency(&self) -> Option<Duration> {
+        self.mean().map(|mean| Duration::from_secs_f64(mean.seconds))
+    }
+
+    /// The same in seconds, with how far chance takes it from the truth.
+    pub(super) fn mean(&self) -> Option<Mean> {
         let answered = self.answered();
         let ends = if answered < 3 { 0 } else { answered.div_ceil(TRIM) };
         let (mut skip, mut left) = (ends, answered - 2 * ends);
-        let taken = left;
-        let mut sum = 0.0;
-        for (bucket, count) in self.buckets.iter().enumerate() {
+        let taken = left as f64;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for (bucket, count) in self.buckets.iter().enumerate().filter(|(_, count)| **count > 0) {
             let skipped = skip.min(*count);
             let count = (count - skipped).min(left);
             skip -= skipped;
             left -= count;
-            sum += count as f64 * middle_of(bucket);
+            let seconds = middle_of(bucket) / 1e9;
+            sum += count as f64 * seconds;
+            squares += count as f64 * seconds * seconds;
         }
-        (taken > 0).then(|| Duration::from_secs_f64(sum / taken as f64 / 1e9))
+        (taken > 0.0).then(|| {
+            let seconds = sum / taken;
+            let variance = (squares / taken - seconds * seconds).max(0.0);
+            Mean { seconds, error: (variance / taken).sqrt() }
+        })
     }
+}
+
+/// A mean latency.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mean {
+    pub(super) seconds: f64,
+    /// The standard error: two of three times the truth is no further off than this.
+    pub(super) error: f64,
 }
 
 impl Default for Window {

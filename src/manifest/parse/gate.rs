@@ -9,7 +9,10 @@ use super::{
     fields::{File, Root, Table, Value, a_type, float, integer, shown},
 };
 use crate::{
-    gate::reflex::{Action, Comparison, DEFAULT_RECOVERY_SECS, Metric, ReflexRule},
+    gate::{
+        reflex::{Action, Comparison, DEFAULT_RECOVERY_SECS, Metric, ReflexRule},
+        types::LONGEST_TAG,
+    },
     manifest::{
         lint::{
             codes::{CodeInfo, E008, E017, E030, E040, E041, E042, E043, E044, E045, E046, W016},
@@ -30,9 +33,6 @@ const DEFAULT_WINDOW: u32 = 60;
 
 /// The longest time to stay calm, in seconds.
 const LONGEST_RECOVERY: u32 = 86_400;
-
-/// Bytes of a tag: far above what callers use, and far below what would bloat every policy.
-const LONGEST_TAG: usize = 128;
 
 /// A rule and where it begins.
 #[derive(Clone, Debug)]

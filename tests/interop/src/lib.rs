@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use leverframe::{document::Tree, manifest::archive};
 use leverframe_server::{Running, ServeOptions, Server, admin::Admin, limit::Rate, store};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::MakeWriter;
@@ -90,11 +91,39 @@ impl Plane {
     /// # Panics
     /// When the answer has none.
     pub async fn keys(&self, org: &str) -> Keys {
-        let issued = self
-            .ask(Method::POST, &format!("/api/v1/gate/{org}/keys"), &serde_json::json!({ "name": "interop" }))
-            .await;
+        let issued =
+            self.ask(Method::POST, &format!("/api/v1/gate/{org}/keys"), &json!({ "name": "interop" })).await;
         let text = |value: &Value| value.as_str().expect("keys are text").to_owned();
         Keys { publish: text(&issued["key"]["publish_key"]), secret: text(&issued["secret_key"]) }
+    }
+
+    /// Makes a namespace of an org, with these rules of the gate.
+    ///
+    /// # Panics
+    /// When they are refused.
+    pub async fn rule(&self, org: &str, rules: &str) {
+        self.ask(
+            Method::POST,
+            "/api/v1/tenants",
+            &json!({ "slug": org, "login_mode": "sso", "sso_provider": "okta" }),
+        )
+        .await;
+        let namespaces = format!("/api/v1/tenants/{org}/namespaces");
+        self.ask(Method::POST, &namespaces, &json!({ "slug": "gates" })).await;
+        let namespace = "schema_version = \"0.1\"\n[namespace]\nslug = \"gates\"\n";
+        let files = [("namespace.toml", namespace), ("gate.toml", rules)];
+        let tree: Tree = files.map(|(path, text)| (path.to_owned(), text.to_owned())).into_iter().collect();
+        let mut form =
+            b"--b\r\ncontent-disposition: form-data; name=\"archive\"; filename=\"a.tar.gz\"\r\n\r\n"
+                .to_vec();
+        form.extend(archive::pack(&tree).expect("two files fit"));
+        form.extend_from_slice(b"\r\n--b--\r\n");
+        let request =
+            self.http.put(format!("{}{namespaces}/gates/manifest", self.url())).bearer_auth(&self.root);
+        let request = request.header("content-type", "multipart/form-data; boundary=b").body(form);
+        let response = request.send().await.expect("the server answers");
+        let status = response.status();
+        assert!(status.is_success(), "{status}: {}", response.text().await.unwrap_or_default());
     }
 
     /// Returns how an org's site stands; null as long as it has not reported.

@@ -99,9 +99,13 @@ async fn what_it_reports_is_what_we_count() {
     }
 
     let mut site = Value::Null;
+    let mut free = Value::Null;
+    // The totals are those since ever, the tags' counts those of the last minute.
     eventually("all calls are counted", async || {
         site = plane.site("acme", "eu").await;
-        site["totals"]["calls"] == ws.calls
+        let mut tags = site["tags"].as_array().into_iter().flatten();
+        free = tags.find(|tag| tag["tag"] == "free").cloned().unwrap_or_default();
+        site["totals"]["calls"] == ws.calls && free["custom"]["queue_depth"]["count"] == 40
     })
     .await;
     let totals = &site["totals"];
@@ -111,7 +115,6 @@ async fn what_it_reports_is_what_we_count() {
     );
     assert!(totals["pulses"].as_u64() >= Some(1), "{totals}");
     assert_eq!(site["instances"], 1, "{site}");
-    let free = site["tags"].as_array().and_then(|tags| tags.iter().find(|tag| tag["tag"] == "free")).unwrap();
     let depth = &free["custom"]["queue_depth"];
     assert_eq!(
         (&depth["min"], &depth["max"], &depth["count"]),
@@ -121,6 +124,37 @@ async fn what_it_reports_is_what_we_count() {
     // (0 + … + 199) × 10 ms, divided by 200.
     assert_eq!(free["latency"], 995.0, "{free}");
     assert_eq!(plane.site("acme", "default").await, Value::Null, "the other site counts nothing");
+}
+
+#[tokio::test]
+async fn a_rule_of_ours_blocks_what_it_reports_as_slow_and_lets_go_of_it_once_that_is_over() {
+    let plane = Plane::start().await;
+    let keys = plane.keys("acme").await;
+    let rules = r#"
+schema_version = "0.1"
+[[rule]]
+name = "shed-free"
+tag = "free"
+metric = "latency"
+operator = ">"
+threshold = 500
+window_secs = 2
+action = "block"
+recover_after_secs = 1
+"#;
+    plane.rule("acme", rules).await;
+    let mut ws = counting(client(plane.url(), &keys, None));
+
+    eventually("the rule trips", async || {
+        ws.client.report_latency(900.0, Some("free"));
+        ws.gate(Some("free"), 0.0) == GateReason::TagBlocked
+    })
+    .await;
+    assert_eq!(ws.gate(Some("pro"), 1.0), GateReason::Allowed);
+    let rule = plane.site("acme", "default").await["rules"][0].clone();
+    assert_eq!((&rule["name"], &rule["in_force"]), (&json!("shed-free"), &json!(true)), "{rule}");
+
+    ws.decides("nothing is slow any more", "free", 0.0, GateReason::Allowed).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod drawing;
 mod set;
+mod simulate;
 mod status;
 
 use leverframe::{ManifestError, ServerApi};
@@ -19,6 +20,7 @@ pub(super) fn run(command: &GateCommand, out: &mut Out) -> Result<u8, Failure> {
         GateCommand::Status(args) => status::run(args, out),
         GateCommand::Set(args) => set::set(args, out),
         GateCommand::Kill(args) => set::kill(args, out),
+        GateCommand::Simulate(args) => simulate::run(args, out),
     }
 }
 

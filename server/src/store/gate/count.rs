@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     gate::model::{SiteId, Verdict},
-    store::engine::{Connection, Value, Work},
+    store::engine::{Connection, Row, Value, Work},
 };
 
 /// So many tags of a site are told apart since ever.
@@ -61,6 +61,12 @@ const KEEP_SITES: Rows = Rows {
             last_pulse_at = excluded.last_pulse_at, tags = excluded.tags",
 };
 
+const KEEP_BATCH: Rows =
+    Rows { before: "INSERT INTO gate_batches (id, verdicts) VALUES ", row: "?, ?", after: "" };
+
+/// What sites have to add.
+type Sites = BTreeMap<SiteId, Added>;
+
 /// Counts a batch.
 #[derive(Debug)]
 pub(super) struct Count {
@@ -102,18 +108,18 @@ impl Work for Count {
             // Nothing is written, and whoever asks again is told the same.
             return Ok(Counted::All(verdicts));
         }
-        self.remember(on, memories).await?;
-        self.add_to_cells(on, &sites).await?;
-        self.add_to_totals(on, &sites, &mut standings).await?;
-        let rows = sites.iter().map(|(site, added)| {
-            let before = standings.get(site).copied().unwrap_or_default();
-            let [org, name] = sites::key(site);
-            let last = before.last_pulse_at.map_or(self.now, |last| last.max(self.now));
-            [org, name, before.pulses.saturating_add(added.pulses).into(), last.into(), before.tags.into()]
-        });
-        KEEP_SITES.put(on, &rows.collect::<Vec<_>>()).await?;
+        let mut before = CELLS.about(&self.cell_keys(&sites));
+        let cells = before.len();
+        before.append(&mut TOTALS.about(&total_keys(&sites)));
+        let mut found = on.query_all(&before).await?;
+        let totals = found.split_off(cells);
+        let mut writes = REMEMBER.about(&self.memory_rows(&memories));
+        writes.append(&mut KEEP_CELLS.about(&self.cell_rows(&sites, found)?));
+        writes.append(&mut KEEP_TOTALS.about(&total_rows(&sites, totals, &mut standings)?));
+        writes.append(&mut KEEP_SITES.about(&self.site_rows(&sites, &standings)));
         let kept = Value::Text(verdicts.iter().map(|verdict| letter(*verdict)).collect());
-        on.put("INSERT INTO gate_batches (id, verdicts) VALUES ($1, $2)", &[(&self.id).into(), kept]).await?;
+        writes.append(&mut KEEP_BATCH.about(&[[(&self.id).into(), kept]]));
+        on.put_all(&writes).await?;
         Ok(Counted::All(verdicts))
     }
 }
@@ -131,90 +137,110 @@ impl Count {
     async fn memories(&self, on: &mut dyn Connection) -> Result<Memories> {
         let keys: Vec<_> = self.batch.instances(&self.refused).iter().map(instance_key).collect();
         let mut memories = Memories::new();
-        for mut row in MEMORIES.find(on, &keys).await? {
+        for mut row in on.query_all(&MEMORIES.about(&keys)).await?.into_iter().flatten() {
             let instance = (sites::site(&mut row)?, row.text()?);
             memories.insert(instance, Memory::decode(&row.blob()?)?);
         }
         Ok(memories)
     }
 
-    async fn remember(&self, on: &mut dyn Connection, memories: Memories) -> Result<()> {
-        let rows = memories.iter().map(|(instance, memory)| {
+    fn memory_rows(&self, memories: &Memories) -> Vec<[Value; 5]> {
+        let row = |(instance, memory): (_, &Memory)| {
             let [org, site, instance] = instance_key(instance);
             [org, site, instance, Value::Blob(memory.encode()), self.now.into()]
-        });
-        REMEMBER.put(on, &rows.collect::<Vec<_>>()).await
+        };
+        memories.iter().map(row).collect()
     }
 
-    async fn add_to_cells(&self, on: &mut dyn Connection, sites: &BTreeMap<SiteId, Added>) -> Result<()> {
-        let mut keys = Vec::new();
-        for (site, _) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
-            for span in [SECOND, MINUTE] {
-                let [org, name] = sites::key(site);
-                keys.push([org, name, span.into(), start(self.now, span).into()]);
-            }
-        }
+    /// Returns the cells that sites add to: that of the second, and that of the minute.
+    fn cells<'s>(&self, sites: &'s Sites) -> impl Iterator<Item = (&'s SiteId, &'s Cell, i64, i64)> {
+        let now = self.now;
+        let counting = sites.iter().filter(|(_, added)| !added.cell.is_empty());
+        counting.flat_map(move |(site, added)| {
+            [SECOND, MINUTE].map(|span| (site, &added.cell, span, start(now, span)))
+        })
+    }
+
+    fn cell_keys(&self, sites: &Sites) -> Vec<[Value; 4]> {
+        let key = |(site, _, span, start): (_, _, i64, i64)| {
+            let [org, name] = sites::key(site);
+            [org, name, span.into(), start.into()]
+        };
+        self.cells(sites).map(key).collect()
+    }
+
+    fn cell_rows(&self, sites: &Sites, found: Vec<Vec<Row>>) -> Result<Vec<[Value; 5]>> {
         let mut before = BTreeMap::new();
-        for mut row in CELLS.find(on, &keys).await? {
+        for mut row in found.into_iter().flatten() {
             let place = (sites::site(&mut row)?, row.int()?);
             before.insert(place, Cell::decode(&row.blob()?)?);
         }
-        let mut rows = Vec::new();
-        for (site, added) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
-            for span in [SECOND, MINUTE] {
-                let mut cell = before.remove(&(site.clone(), span)).unwrap_or_default();
-                cell.add(added.cell.window());
-                let [org, name] = sites::key(site);
-                let start = start(self.now, span);
-                rows.push([org, name, span.into(), start.into(), Value::Blob(cell.encode())]);
-            }
-        }
-        KEEP_CELLS.put(on, &rows).await
+        let row = |(site, added, span, start): (&SiteId, &Cell, i64, i64)| {
+            let mut cell = before.remove(&(site.clone(), span)).unwrap_or_default();
+            cell.add(added.window());
+            let [org, name] = sites::key(site);
+            [org, name, span.into(), start.into(), Value::Blob(cell.encode())]
+        };
+        Ok(self.cells(sites).map(row).collect())
     }
 
-    async fn add_to_totals(
-        &self,
-        on: &mut dyn Connection,
-        sites: &BTreeMap<SiteId, Added>,
-        standings: &mut BTreeMap<SiteId, Standing>,
-    ) -> Result<()> {
-        let mut keys = Vec::new();
-        for (site, added) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
-            let rest = Some(OTHER).filter(|rest| !added.cell.window().contains_key(*rest));
-            for tag in added.cell.window().keys().map(String::as_str).chain(rest) {
-                let [org, name] = sites::key(site);
-                keys.push([org, name, tag.into()]);
-            }
-        }
-        let mut before = BTreeMap::<(SiteId, String), Aggregate>::new();
-        for mut row in TOTALS.find(on, &keys).await? {
-            let place = (sites::site(&mut row)?, row.text()?);
-            before.insert(place, counts::decode(&row.blob()?)?);
-        }
-        let mut totals = BTreeMap::<(SiteId, String), Aggregate>::new();
-        for (site, added) in sites {
-            let standing = standings.entry(site.clone()).or_default();
-            for (tag, counted) in added.cell.window() {
-                let mut place = (site.clone(), tag.clone());
-                if !before.contains_key(&place) {
-                    if standing.tags < MOST_TAGS || tag.is_empty() || tag == OTHER {
-                        standing.tags += 1;
-                    } else {
-                        place.1 = OTHER.to_owned();
-                    }
-                }
-                let total = totals
-                    .entry(place)
-                    .or_insert_with_key(|place| before.get(place).cloned().unwrap_or_default());
-                counts::add(total, counted);
-            }
-        }
-        let rows = totals.iter().map(|((site, tag), total)| {
+    fn site_rows(&self, sites: &Sites, standings: &BTreeMap<SiteId, Standing>) -> Vec<[Value; 5]> {
+        let row = |(site, added): (&SiteId, &Added)| {
+            let before = standings.get(site).copied().unwrap_or_default();
             let [org, name] = sites::key(site);
-            [org, name, tag.into(), Value::Blob(counts::encode(total))]
-        });
-        KEEP_TOTALS.put(on, &rows.collect::<Vec<_>>()).await
+            let last = before.last_pulse_at.map_or(self.now, |last| last.max(self.now));
+            [org, name, before.pulses.saturating_add(added.pulses).into(), last.into(), before.tags.into()]
+        };
+        sites.iter().map(row).collect()
     }
+}
+
+fn total_keys(sites: &Sites) -> Vec<[Value; 3]> {
+    let mut keys = Vec::new();
+    for (site, added) in sites.iter().filter(|(_, added)| !added.cell.is_empty()) {
+        let rest = Some(OTHER).filter(|rest| !added.cell.window().contains_key(*rest));
+        for tag in added.cell.window().keys().map(String::as_str).chain(rest) {
+            let [org, name] = sites::key(site);
+            keys.push([org, name, tag.into()]);
+        }
+    }
+    keys
+}
+
+/// Returns the totals with what was added, and takes note of how many tags they tell apart then.
+fn total_rows(
+    sites: &Sites,
+    found: Vec<Vec<Row>>,
+    standings: &mut BTreeMap<SiteId, Standing>,
+) -> Result<Vec<[Value; 4]>> {
+    let mut before = BTreeMap::<(SiteId, String), Aggregate>::new();
+    for mut row in found.into_iter().flatten() {
+        let place = (sites::site(&mut row)?, row.text()?);
+        before.insert(place, counts::decode(&row.blob()?)?);
+    }
+    let mut totals = BTreeMap::<(SiteId, String), Aggregate>::new();
+    for (site, added) in sites {
+        let standing = standings.entry(site.clone()).or_default();
+        for (tag, counted) in added.cell.window() {
+            let mut place = (site.clone(), tag.clone());
+            if !before.contains_key(&place) {
+                if standing.tags < MOST_TAGS || tag.is_empty() || tag == OTHER {
+                    standing.tags += 1;
+                } else {
+                    place.1 = OTHER.to_owned();
+                }
+            }
+            let total = totals
+                .entry(place)
+                .or_insert_with_key(|place| before.get(place).cloned().unwrap_or_default());
+            counts::add(total, counted);
+        }
+    }
+    let row = |((site, tag), total): (&(SiteId, String), &Aggregate)| {
+        let [org, name] = sites::key(site);
+        [org, name, tag.into(), Value::Blob(counts::encode(total))]
+    };
+    Ok(totals.iter().map(row).collect())
 }
 
 fn instance_key((site, instance): &(SiteId, String)) -> [Value; 3] {

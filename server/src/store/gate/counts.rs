@@ -7,7 +7,7 @@ use leverframe::{
     Error, ErrorKind, Result,
     gate::{
         reflex::{Aggregate, Window},
-        types::CustomMetricAggregate,
+        types::{CustomMetricAggregate, LONGEST_TAG},
     },
 };
 
@@ -17,8 +17,6 @@ pub(super) const OTHER: &str = "__other__";
 const MOST_TAGS: usize = 1_000;
 /// So many tags are told apart within a window, whose seconds may each have other ones.
 const MOST_TAGS_OF_WINDOW: usize = 10_000;
-/// A tag is no longer than this, in bytes.
-const LONGEST_TAG: usize = 200;
 /// So many custom metrics of a tag are told apart.
 const MOST_METRICS: usize = 32;
 /// So many custom metrics of all tags are told apart within a second, and within a minute.

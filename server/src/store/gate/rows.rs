@@ -2,9 +2,7 @@
 
 use std::iter;
 
-use leverframe::Result;
-
-use crate::store::engine::{Connection, Row, Value};
+use crate::store::engine::{Statement, Value};
 
 /// How many rows a statement is about at most.
 const AT_ONCE: usize = 64;
@@ -25,30 +23,9 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// Returns what is found for any of these keys, no two of which are the same. None of them may hold what cannot be
-    /// stored.
-    pub(super) async fn find<const N: usize>(
-        &self,
-        on: &mut dyn Connection,
-        keys: &[[Value; N]],
-    ) -> Result<Vec<Row>> {
-        let mut found = Vec::new();
-        for part in parts(keys) {
-            found.append(&mut on.find(&self.statement(part.len()), &part.concat()).await?);
-        }
-        Ok(found)
-    }
-
-    /// Writes rows, no two of which are of the same key.
-    pub(super) async fn put<const N: usize>(
-        &self,
-        on: &mut dyn Connection,
-        rows: &[[Value; N]],
-    ) -> Result<()> {
-        for part in parts(rows) {
-            on.put(&self.statement(part.len()), &part.concat()).await?;
-        }
-        Ok(())
+    /// Returns the statements about these keys or rows, no two of which are the same.
+    pub(super) fn about<const N: usize>(&self, rows: &[[Value; N]]) -> Vec<Statement> {
+        parts(rows).map(|part| Statement { sql: self.statement(part.len()), values: part.concat() }).collect()
     }
 
     fn statement(&self, size: usize) -> String {

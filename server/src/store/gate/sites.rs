@@ -31,11 +31,8 @@ const HOLD: Rows = Rows {
 
 /// Holds sites until the transaction ends; returns those that there are.
 pub(super) async fn hold(on: &mut dyn Connection, sites: &[SiteId]) -> Result<BTreeMap<SiteId, Standing>> {
-    HOLD.find(on, &keys(sites)).await?.into_iter().map(standing).collect()
-}
-
-pub(super) fn keys<'s>(sites: impl IntoIterator<Item = &'s SiteId>) -> Vec<[Value; 2]> {
-    sites.into_iter().map(key).collect()
+    let wanted = HOLD.about(&sites.iter().map(key).collect::<Vec<_>>());
+    on.find_all(&wanted).await?.into_iter().map(standing).collect()
 }
 
 pub(super) fn key(site: &SiteId) -> [Value; 2] {

@@ -5,14 +5,15 @@ use bytes::{Bytes, BytesMut};
 use deadpool_postgres::{
     GenericClient,
     tokio_postgres::{
-        self, Statement,
+        self, Statement as Prepared,
         types::{IsNull, ToSql, Type, to_sql_checked},
     },
 };
+use futures_util::future::try_join_all;
 use leverframe::{Error, ErrorKind, Result};
 
 use super::failure::failure;
-use crate::store::engine::{Connection, Row, Value};
+use crate::store::engine::{Connection, Row, Statement, Value};
 
 /// Every process that migrates takes the lock of this number, which is of no other use.
 const LOCK_SCHEMA: &str = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0; \
@@ -22,7 +23,7 @@ const LOCK_SCHEMA: &str = "SET LOCAL lock_timeout = 0; SET LOCAL statement_timeo
 pub(super) struct On<'c, C>(pub(super) &'c C);
 
 impl<C: GenericClient + Sync> On<'_, C> {
-    async fn prepare(&self, sql: &str) -> Result<Statement> {
+    async fn prepare(&self, sql: &str) -> Result<Prepared> {
         // Kept by the connection: what is asked all the time is planned once.
         self.0.prepare_cached(sql).await.map_err(|error| failure("prepare a statement", &error))
     }
@@ -34,6 +35,16 @@ impl<C: GenericClient + Sync> Connection for On<'_, C> {
         let statement = self.prepare(sql).await?;
         let found = self.0.query(&statement, &parameters(values)).await;
         found.map_err(|error| failure("run a statement", &error))?.iter().map(row).collect()
+    }
+
+    async fn query_all(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>> {
+        let asked = statements.iter().map(async |statement| {
+            let prepared = self.prepare(&statement.sql).await?;
+            let found = self.0.query(&prepared, &parameters(&statement.values)).await;
+            found.map_err(|error| failure("run a statement", &error))?.iter().map(row).collect()
+        });
+        // All are sent before the first is answered. One that fails is answered before those that fail because of it.
+        try_join_all(asked).await
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64> {

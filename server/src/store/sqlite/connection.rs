@@ -17,7 +17,7 @@ use rusqlite::{
 };
 
 use super::restrict;
-use crate::store::engine::{Connection, Row, Value};
+use crate::store::engine::{Connection, Row, Statement, Value};
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +195,12 @@ impl Connection for On<'_> {
             .prepare_cached(&dialect(sql))
             .and_then(|mut statement| statement.execute(rusqlite::params_from_iter(values)));
         done.map(|rows| rows as u64).map_err(|error| failure("run a statement", &error))
+    }
+
+    async fn query_all(&mut self, statements: &[Statement]) -> Result<Vec<Vec<Row>>> {
+        let rows = |statement: &Statement| self.rows(&statement.sql, &statement.values);
+        let found: rusqlite::Result<_> = statements.iter().map(rows).collect();
+        found.map_err(|error| failure("run a statement", &error))
     }
 
     async fn batch(&mut self, statements: &str) -> Result<()> {

@@ -33,7 +33,7 @@ async fn two_thousand_pulses_a_second_of_ten_thousand_instances_are_counted(plac
 
     let mut least = Duration::MAX;
     // The best of some: the machine has other things to do as well.
-    for number in 0..20 {
+    for number in 0..30 {
         let pulses = batch(50, 1_000 + number, 3);
         let begun = watch.now();
         store.count_pulses(&pulses, at(100 + number)).await.unwrap();
@@ -46,6 +46,7 @@ async fn two_thousand_pulses_a_second_of_ten_thousand_instances_are_counted(plac
         hour = hour.min(watch.now() - begun);
     }
 
+    // Unoptimised, and a multiple of what it takes: enough to tell that no table is read as a whole.
     assert!(least < Duration::from_millis(25), "50 pulses took {least:?}");
     assert!(hour < Duration::from_millis(25), "an hour was read in {hour:?}");
 }

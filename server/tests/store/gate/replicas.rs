@@ -73,8 +73,11 @@ async fn keys_and_settings_whose_answer_is_lost_are_written_once() {
     let set = store.put_gate_settings("acme", None, &settings).await.unwrap().unwrap();
     proxy.lose_the_next_answer_to_a_commit();
     let next = store.put_gate_settings("acme", None, &set).await.unwrap().unwrap();
+    // Of the same revision, but not the change that was made.
+    let mut other = set.clone();
+    other.updated_at = Some(at(2));
     proxy.lose_the_next_answer_to_a_commit();
-    let conflict = store.put_gate_settings("acme", None, &set).await.unwrap();
+    let conflict = store.put_gate_settings("acme", None, &other).await.unwrap();
     proxy.lose_the_next_answer_to_a_commit();
     let revoked = store.revoke_gate_key("acme", "wpk_1", at(3)).await.unwrap();
 
