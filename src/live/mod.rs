@@ -10,6 +10,7 @@ mod ladder;
 mod product;
 mod pulse;
 mod status;
+mod turns;
 
 pub use self::{
     block_on::block_on,
@@ -20,3 +21,5 @@ pub use self::{
     pulse::Stop,
     status::{Origin, Outcome, StalePolicy, Status, metrics_text},
 };
+
+pub(crate) use self::turns::Turns;

@@ -19,6 +19,7 @@ use super::{
     product::SettingsProduct,
     sealed::Seal,
     service::{Service, check_endpoint},
+    wif::{CredentialSource, Wishes},
 };
 use crate::{
     HttpBackend, Secret,
@@ -104,6 +105,8 @@ pub struct NexusClientBuilder {
     layers: Vec<Layer>,
     stream: bool,
     deadline: Duration,
+    wishes: Wishes,
+    source: Option<Arc<dyn CredentialSource>>,
 }
 
 enum Layer {
@@ -124,6 +127,8 @@ impl NexusClientBuilder {
             layers: Vec::new(),
             stream: false,
             deadline: DEADLINE,
+            wishes: Wishes::default(),
+            source: None,
         }
     }
 
@@ -154,6 +159,32 @@ impl NexusClientBuilder {
     /// Sets a workload's identity in place of a key.
     pub fn wif(mut self, wif: WifConfig) -> Self {
         self.config.wif = Some(wif);
+        self
+    }
+
+    /// Sets what tokens of a workload's identity are made out for. Default: `westyx-nexus`; Azure needs one of its own.
+    pub fn audience(mut self, audience: impl Into<String>) -> Self {
+        self.wishes.audience = Some(audience.into());
+        self
+    }
+
+    /// Sets the region whose STS endpoint the provider `aws_iam` signs for. Default: what the platform says.
+    pub fn aws_region(mut self, region: impl Into<String>) -> Self {
+        self.wishes.aws_region = Some(region.into());
+        self
+    }
+
+    /// Sets the file of a projected Kubernetes token, which goes before the one that every pod has: it can be made out
+    /// for the service alone.
+    pub fn kubernetes_token(mut self, file: impl Into<PathBuf>) -> Self {
+        self.wishes.kubernetes_token = Some(file.into());
+        self
+    }
+
+    /// Proves a workload's identity by a source of one's own.
+    pub fn credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
+        self.source = Some(source);
+        self.config.wif.get_or_insert_default().enabled = true;
         self
     }
 
@@ -257,7 +288,11 @@ impl NexusClientBuilder {
         let key = if api_key.expose().is_empty() { None } else { Some(ApiKey::new(&api_key)?) };
         let key = key.map(|key| Arc::new(key) as Arc<dyn Credentials>);
         let credentials = match (wif.filter(|wif| wif.enabled), key) {
-            (Some(wif), key) => identity::credentials(wif, key, &endpoint, &transport, &clock)?,
+            // There is no going on with the key where a session cannot be had.
+            (Some(wif), _) => {
+                let wishes = Wishes { endpoint: endpoint.clone(), ..self.wishes };
+                identity::credentials(wif, wishes, self.source, &transport, &clock)?
+            }
             (None, Some(key)) => key,
             (None, None) => {
                 return Err(NexusError::Config("`api_key` is empty and `wif` is not enabled".to_owned()));

@@ -43,6 +43,6 @@ pub use self::{
     error::NexusError,
     layers::ConfigSource,
     watch::{Change, Subscription},
-    wif::{TokenSource, WifConfig},
+    wif::{CredentialSource, TokenSource, WifConfig, WifProvider},
     writes::{FlagWrite, WriteOptions},
 };
