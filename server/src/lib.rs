@@ -19,6 +19,7 @@ pub mod problem;
 pub mod request;
 mod routes;
 mod serve;
+pub mod settings;
 mod shelf;
 mod splits;
 pub mod store;

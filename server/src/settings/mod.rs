@@ -1,0 +1,9 @@
+//! Settings: configs, secrets and flags of services, as the `Westyx Nexus` protocol hands them out.
+//!
+//! A *service* is an environment of a namespace. Its document is what it has itself, and what it inherits of an umbrella
+//! service; secrets are sealed wherever they lie.
+
+pub mod model;
+mod store;
+
+pub use self::store::SettingsStore;
