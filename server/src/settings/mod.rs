@@ -3,7 +3,11 @@
 //! A *service* is an environment of a namespace. Its document is what it has itself, and what it inherits of an umbrella
 //! service; secrets are sealed wherever they lie.
 
+mod data_key;
+mod envelope;
+pub mod keyring;
 pub mod model;
+pub mod rekey;
 mod store;
 
-pub use self::store::SettingsStore;
+pub use self::{data_key::DataKey, keyring::Keyring, store::SettingsStore};
