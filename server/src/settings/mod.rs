@@ -3,7 +3,15 @@
 //! A *service* is an environment of a namespace. Its document is what it has itself, and what it inherits of an umbrella
 //! service; secrets are sealed wherever they lie.
 
+#[allow(dead_code, reason = "for the routes, which come with the store")]
+pub(crate) mod checked;
+mod issue;
 pub mod model;
+#[allow(dead_code, reason = "for the routes, which come with the store")]
+pub(crate) mod services;
 mod store;
 
-pub use self::store::SettingsStore;
+pub use self::{
+    issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
+    store::SettingsStore,
+};
