@@ -13,6 +13,8 @@ pub mod model;
 pub mod rekey;
 #[allow(dead_code, reason = "for the routes, which come with the store")]
 pub(crate) mod services;
+#[allow(dead_code, reason = "for the routes, which come with the exchange")]
+pub(crate) mod session;
 mod store;
 
 pub use self::{
