@@ -1,0 +1,16 @@
+//! What operators do with settings: services, their keys, and what they have.
+//!
+//! A path names the service by tenant, namespace and environment. Entries are written by the same means as clients write
+//! them; the value of a secret is told by one route alone, which says so in the audit log first.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+mod environments;
+mod keys;
+mod place;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(environments::routes()).merge(keys::routes())
+}
