@@ -5,13 +5,19 @@
 
 #[allow(dead_code, reason = "for the routes, which come with the store")]
 pub(crate) mod checked;
+mod data_key;
+mod envelope;
 mod issue;
+pub mod keyring;
 pub mod model;
+pub mod rekey;
 #[allow(dead_code, reason = "for the routes, which come with the store")]
 pub(crate) mod services;
 mod store;
 
 pub use self::{
+    data_key::DataKey,
     issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
+    keyring::Keyring,
     store::SettingsStore,
 };
