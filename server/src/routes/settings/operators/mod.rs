@@ -7,10 +7,19 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 
+mod configs;
+mod entries;
 mod environments;
+mod flags;
 mod keys;
 mod place;
+mod secrets;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(environments::routes()).merge(keys::routes())
+    OpenApiRouter::new()
+        .merge(environments::routes())
+        .merge(keys::routes())
+        .merge(configs::routes())
+        .merge(flags::routes())
+        .merge(secrets::routes())
 }

@@ -33,3 +33,12 @@ pub(super) async fn existing(app: &App, id: &ServiceId) -> Result<Service, Probl
     };
     service.ok_or_else(|| Problem::not_found("there is no such environment"))
 }
+
+/// The path's tenant, namespace, environment, and the name of an entry.
+pub(super) type EntryPath = (String, String, String, String);
+
+/// Resolves `-`.
+pub(super) fn entry(principal: &Principal, path: EntryPath) -> Result<(ServiceId, String), Problem> {
+    let (tenant, namespace, environment, key) = path;
+    Ok((named(principal, &(tenant, namespace, environment))?, key))
+}
