@@ -12,6 +12,8 @@ pub mod keyring;
 pub mod model;
 pub mod rekey;
 pub(crate) mod services;
+#[allow(dead_code, reason = "for the routes, which come with the exchange")]
+pub(crate) mod session;
 mod store;
 
 pub use self::{
