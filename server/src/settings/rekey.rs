@@ -80,7 +80,7 @@ mod tests {
     use std::{fs, path::Path, sync::Arc, time::UNIX_EPOCH};
 
     use bytes::Bytes;
-    use leverframe::{Secret, backends::clock_system::SystemClock};
+    use leverframe::{Secret, backends::clock_system::SystemClock, traits::Clock};
 
     use super::*;
     use crate::{
@@ -100,8 +100,9 @@ mod tests {
 
     /// A store in a directory of its own, with three services: two with a data key, one without.
     async fn stage() -> (Stage, Keyring) {
-        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
-        let store = store::open(data.path(), None, clock.clone()).await.unwrap();
+        let data = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let store = store::open(data.path(), None, Arc::clone(&clock)).await.unwrap();
         store.create_tenant(&Tenant::new("acme", LoginMode::EmailDomain, UNIX_EPOCH)).await.unwrap();
         store.create_namespace(&NamespaceRecord::new("acme", "web", UNIX_EPOCH)).await.unwrap();
         let keyring = Keyring::in_directory(data.path()).unwrap();
