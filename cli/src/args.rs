@@ -12,7 +12,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::admin::{
-    AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand,
+    AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, KeyType, Kind, MasterKeyArgs, NamespaceCommand,
+    ServiceAtArgs, ServiceKind, SettingsKeyCommand, TenantCommand, TokenCommand,
 };
 pub(crate) use self::gate::{
     GateCommand, GateKillArgs, GateSetArgs, GateSimulateArgs, GateStatusArgs, Setting, Switch,
