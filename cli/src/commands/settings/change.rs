@@ -242,6 +242,7 @@ fn content(args: &SetArgs) -> Result<Vec<u8>, Failure> {
     let from: Box<dyn Read> = match &args.file {
         Some(path) => Box::new(File::open(path).map_err(|error| {
             Failure::new(exit::IO, format!("failed to read `{}`: {error}", path.display()))
+                .with_hint("check the path, and who may read it")
         })?),
         None if args.stdin => Box::new(std::io::stdin().lock()),
         None => {

@@ -128,6 +128,16 @@ mod tests {
 
     proptest! {
         #[test]
+        fn toml_comes_back(key in "[^\\x00]{1,8}", text in any::<String>(), number in any::<i64>(), float in -1e300..1e300) {
+            let fields = serde_json::json!({ "text": text, "list": [number, float, true, { "a": [] }] });
+            let table = Map::from_iter([(key, fields.clone()), ("x".to_owned(), serde_json::json!(text))]);
+
+            let read: Value = toml::from_str(&toml("configs", &table).unwrap()).unwrap();
+
+            prop_assert_eq!(read, serde_json::json!({ "configs": table }));
+        }
+
+        #[test]
         fn dotenv_comes_back(text in "[^\\x00]{0,40}|[\"'$`\\\\\n\r a]{0,12}") {
             prop_assert_eq!(read_dotenv(&dotenv(&text)), text);
         }
