@@ -36,6 +36,8 @@ pub struct Signer {
 pub(crate) enum Purpose {
     /// To ask for policies with.
     GateToken,
+    /// To ask for settings with.
+    SettingsSession,
 }
 
 /// A signature that is not believed. Why is nobody's business but the log's.
@@ -186,7 +188,8 @@ impl Signer {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
         // What is signed of a URL begins with another line.
         mac.update(match purpose {
-            Purpose::GateToken => b"gate token\n",
+            Purpose::GateToken => &b"gate token\n"[..],
+            Purpose::SettingsSession => b"settings session\n",
         });
         mac.update(text.as_bytes());
         mac
@@ -281,6 +284,7 @@ mod tests {
 
         assert!(signer.is_sealed(Purpose::GateToken, "acme", &seal));
         assert!(!signer.is_sealed(Purpose::GateToken, "acmf", &seal));
+        assert!(!signer.is_sealed(Purpose::SettingsSession, "acme", &seal));
         assert!(!signer.is_sealed(Purpose::GateToken, "acme", ""));
         assert!(!signer.is_sealed(Purpose::GateToken, "acme", &format!("{seal}A")));
         // The seal of a text that looks like a URL's is not that URL's signature, nor the other way round.
