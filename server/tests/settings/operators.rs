@@ -353,3 +353,83 @@ async fn a_value_that_cannot_be_put_on_record_is_not_told() {
     assert!(!untold.text.contains("hunter2"));
     assert_eq!(told.json()["value"], "hunter2");
 }
+
+#[tokio::test]
+async fn an_import_says_what_it_would_do_and_then_does_it() {
+    let (server, path) = with_production().await;
+    let import = format!("{path}/import");
+    put(&server, &format!("{path}/configs/kept"), &server.root, &json!({"value": 1})).await;
+    put(&server, &format!("{path}/secrets/old"), &server.root, &json!({"value": "same"})).await;
+    let body = json!({
+        "configs": {"kept": 1, "a": "{{config:b}}", "b": "{{config:c}}", "c": "{{secret:new}}", "broken": "{{config:nowhere}}"},
+        "flags": {"beta": {"is_active": true}},
+        "secrets": {"old": {"value": "same"}, "new": {"value": "hunter2"}},
+    });
+    let fates = |answer: &Answer| -> Vec<String> {
+        let answer = answer.json();
+        let mut fates: Vec<String> = answer["changes"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| ["kind", "key", "change"].map(|field| one[field].as_str().unwrap()).join(" "))
+            .collect();
+        fates.sort();
+        fates
+    };
+    let expected = [
+        "config a created",
+        "config b created",
+        "config broken refused",
+        "config c created",
+        "config kept unchanged",
+        "flag beta created",
+        "secret new created",
+        "secret old unchanged",
+    ];
+
+    let dry = server.post(&format!("{import}?dry_run=true"), &server.root, &body).await;
+    assert_eq!(dry.status, 200, "{}", dry.text);
+    assert_eq!(fates(&dry), expected);
+    assert!(!dry.text.contains("hunter2") && !dry.text.contains("same"));
+    assert_eq!(server.get(&format!("{path}/configs"), &server.root).await.json()["revision"], 2);
+    let done = server.post(&import, &server.root, &body).await;
+    assert_eq!(fates(&done), expected);
+    assert_eq!((&done.json()["written"], &done.json()["refused"]), (&json!(5), &json!(1)));
+    assert_eq!(server.get(&format!("{path}/configs/a"), &server.root).await.json()["config"]["version"], 1);
+    assert_eq!(server.get(&format!("{path}/secrets/new/value"), &server.root).await.json()["value"], "hunter2");
+    assert_eq!(server.get(&format!("{path}/secrets/old"), &server.root).await.json()["secret"]["version"], 1);
+
+    let again = server.post(&import, &server.root, &body).await.json();
+    assert_eq!((&again["written"], &again["refused"]), (&json!(0), &json!(1)));
+    // Whoever may not read a secret cannot find it out by guessing.
+    let (_, write) = server.mint(TokenType::NamespaceWrite, "acme/payments").await;
+    let guess = json!({"secrets": {"old": {"value": "same"}}});
+    let guess = server.post(&format!("{import}?dry_run=true"), &write, &guess).await;
+    assert_eq!(fates(&guess), ["secret old changed"]);
+}
+
+#[tokio::test]
+async fn an_import_that_cannot_be_read_writes_nothing() {
+    let (server, path) = with_production().await;
+    let many: serde_json::Map<String, Value> = (0..501).map(|n| (format!("k{n}"), json!(n))).collect();
+
+    for body in [
+        json!({"config": {}}),
+        json!({"configs": many}),
+        json!({"flags": {"a": true}}),
+        json!({"secrets": {"a": "hunter2"}}),
+        json!({"secrets": {"a": {"value": "x", "encoding": "base64"}}}),
+        json!([]),
+    ] {
+        let answer = server.post(&format!("{path}/import"), &server.root, &body).await;
+        assert_eq!(told(&answer), refused(400, "bad_request"), "{body}");
+        assert!(!answer.text.contains("hunter2"));
+    }
+    let none = server.post(&format!("{path}/import?dry_run=perhaps"), &server.root, &json!({})).await;
+    assert_eq!(none.status, 400);
+    let web = json!({"kind": "frontend"});
+    put(&server, &format!("{ALL}/web"), &server.root, &web).await;
+    let secret = json!({"secrets": {"a": {"value": "x"}}, "configs": {"1st": 1}});
+    let refused = server.post(&format!("{ALL}/web/import"), &server.root, &secret).await.json();
+    assert_eq!((&refused["written"], &refused["refused"]), (&json!(0), &json!(2)));
+}

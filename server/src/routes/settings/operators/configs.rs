@@ -168,7 +168,7 @@ async fn put(
     asked.write(body.map(|Json(config)| config.into())).await.map(Answer)
 }
 
-/// Deletes a config.
+/// Deletes a config, unless another one refers to it.
 #[utoipa::path(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
     tag = "settings", security(("bearer" = [])),
@@ -182,7 +182,7 @@ async fn put(
     ),
     responses(
         (status = 200, description = "It is gone", body = WrittenAnswer),
-        (status = 409, description = "Another version is current", body = Envelope),
+        (status = 409, description = "Another version is current, or a config refers to it", body = Envelope),
         Refusals
     )
 )]
