@@ -10,7 +10,7 @@ mod envelope;
 mod issue;
 pub mod keyring;
 pub mod model;
-pub mod rekey;
+mod rekey;
 pub(crate) mod services;
 #[allow(dead_code, reason = "for the routes, which come with the exchange")]
 pub(crate) mod session;
