@@ -35,6 +35,8 @@ pub struct Signer {
 pub(crate) enum Purpose {
     /// To ask for policies with.
     GateToken,
+    /// To tell whether settings changed.
+    SettingsTag,
 }
 
 /// A signature that is not believed. Why is nobody's business but the log's.
@@ -210,7 +212,8 @@ impl Signer {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
         // What is signed of a URL begins with another line.
         mac.update(match purpose {
-            Purpose::GateToken => b"gate token\n",
+            Purpose::GateToken => &b"gate token\n"[..],
+            Purpose::SettingsTag => b"settings tag\n",
         });
         mac.update(text.as_bytes());
         mac
