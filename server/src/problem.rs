@@ -199,8 +199,12 @@ impl Problem {
     #[must_use]
     pub fn into_answer(self, request_id: &str) -> Response {
         let mut response = if self.flat {
-            let flat = self.with("error", self.code).with("message", &*self.message).with("request_id", request_id);
-            (self.status, Json(flat.details)).into_response()
+            let mut flat = self.details;
+            if let serde_json::Value::Object(flat) = &mut flat {
+                let fields = [("error", self.code), ("message", &self.message), ("request_id", request_id)];
+                flat.extend(fields.map(|(name, text)| (name.to_owned(), text.into())));
+            }
+            (self.status, Json(flat)).into_response()
         } else {
             let envelope = Envelope {
                 error: EnvelopeError {

@@ -116,7 +116,7 @@ pub(super) fn predicates(rules: &[Value]) -> Result<(Vec<Predicate>, Vec<String>
         toml(rule, &mut text)?;
         text.push('\n');
     }
-    let tree: Tree = [("flags/flag.toml", text.as_str())].into_iter().collect();
+    let tree: Tree = [("flags/flag.toml", text)].into_iter().collect();
     let linted = lint_tree(&tree, &LintOptions::new().with_slug(ENVIRONMENT));
     if let Some(error) = linted.report.errors().next() {
         let what = error.message.strip_prefix("flag 'flag' ").unwrap_or(&error.message);

@@ -1,6 +1,6 @@
 //! Who asks, proven by a key or a session, and whether they are answered.
 
-use std::{net::IpAddr, sync::Arc, time::SystemTime};
+use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, Uri, header};
 
@@ -9,6 +9,7 @@ use super::{
     keys::digest,
     listeners::{Events, Who},
     model::{Kind, ServiceId},
+    session::{self, Session},
     state::refusal,
     view::{Face, View},
 };
@@ -31,9 +32,7 @@ pub(crate) struct Caller {
     pub(crate) public: bool,
     /// What the service is handed out.
     pub(crate) view: Arc<View>,
-    /// Of a session.
-    expires_at: Option<SystemTime>,
-    trust: Option<Arc<str>>,
+    session: Option<Arc<Session>>,
     /// Of a key.
     secret: Option<SecretHash>,
 }
@@ -85,8 +84,7 @@ impl Caller {
             service: key.service.clone(),
             public: key.public,
             view,
-            expires_at: None,
-            trust: None,
+            session: None,
             secret: Some(secret),
         }))
     }
@@ -98,21 +96,19 @@ impl Caller {
         info: &RequestInfo,
     ) -> Result<Option<Self>, Problem> {
         let signer = app.hub().signer().await?;
-        let Some(session) = super::session::read(token, &signer, info.wall()) else { return Ok(None) };
+        let Some(session) = Session::read(token, &signer, info.wall()) else { return Ok(None) };
         let Some(view) = settings.view(&session.service).await? else { return Ok(None) };
-        let is_trusted = view.service().trusts.iter().any(|trust| trust.id == session.trust);
-        if !is_trusted || view.service().kind != Kind::Backend {
+        if !session.is_of(view.service()) {
             return Ok(None);
         }
         let bucket = &settings.seats.get(&session.service).sessions;
         bucket.take(app.limits().settings, info.begun()).map_err(|wait| limited(app, wait))?;
         Ok(Some(Self {
-            id: Arc::from(session.id),
-            service: session.service,
+            id: Arc::from(&*session.id),
+            service: session.service.clone(),
             public: false,
             view,
-            expires_at: Some(session.expires_at),
-            trust: Some(Arc::from(session.trust)),
+            session: Some(Arc::new(session)),
             secret: None,
         }))
     }
@@ -141,8 +137,7 @@ impl Caller {
     /// # Errors
     /// `rate_limited` for too many streams; `unauthorized` for a key that was revoked a moment ago.
     pub(crate) async fn listen(&self, app: &App) -> Result<Events, Problem> {
-        let (id, trust) = (Arc::clone(&self.id), self.trust.clone());
-        let who = Who { id, public: self.public, expires_at: self.expires_at, trust };
+        let who = Who { id: Arc::clone(&self.id), public: self.public, session: self.session.clone() };
         let events = app.settings().listen(&self.service, who).await?;
         // After it listens: a key that was revoked before is seen here, of one that is revoked later the stream is told.
         if let Some(secret) = &self.secret
@@ -167,7 +162,7 @@ fn credential(headers: &HeaderMap) -> Option<Credential<'_>> {
         (Some(key), None) if !bearers => digest(key.to_str().ok()?).map(Credential::Key),
         (None, _) => {
             let secret = bearer_of(headers)?;
-            let is_session = secret.starts_with(super::session::PREFIX);
+            let is_session = secret.starts_with(session::PREFIX);
             if is_session { Some(Credential::Session(secret)) } else { digest(secret).map(Credential::Key) }
         }
         _ => None,

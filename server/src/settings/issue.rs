@@ -1,6 +1,6 @@
 //! How keys are issued, by the route and by an operator on the machine itself.
 
-use std::time::SystemTime;
+use std::{sync::LazyLock, time::SystemTime};
 
 use leverframe::{Error, ErrorKind, Result, Secret};
 
@@ -44,6 +44,9 @@ pub struct IssuedSettingsKey {
     pub secret: Secret,
 }
 
+/// One for all, so that of two keys made in the same millisecond the first one is listed first.
+static IDS: LazyLock<Ids> = LazyLock::new(Ids::new);
+
 /// Makes a key, and keeps it with the digest of its secret.
 ///
 /// # Errors
@@ -64,7 +67,7 @@ pub async fn issue_settings_key(
     };
     checked::keyed(service.kind).map_err(|bad| bad.into_error(OPERATION))?;
     let minted = mint_settings_key(new.public, new.legacy)?;
-    let id = format!("set_{}", Ids::new().next(now));
+    let id = format!("set_{}", IDS.next(now));
     let mut key = SettingsKey::new(id, new.service.clone(), new.public, now);
     key.name.clone_from(&new.name);
     key.created_by.clone_from(&new.created_by);

@@ -21,6 +21,7 @@ use http::HeaderValue;
 use super::{
     heads::Seat,
     model::EntryKind,
+    session::Session,
     view::{Mark, View},
 };
 use crate::{
@@ -81,10 +82,8 @@ pub(super) struct Who {
     /// The id of the key or the session.
     pub(super) id: Arc<str>,
     pub(super) public: bool,
-    /// The end of a session.
-    pub(super) expires_at: Option<SystemTime>,
-    /// By which of the service's rules a session is believed.
-    pub(super) trust: Option<Arc<str>>,
+    /// Which has an end, and may be believed no longer before that.
+    pub(super) session: Option<Arc<Session>>,
 }
 
 #[derive(Debug)]
@@ -109,7 +108,7 @@ impl Listener {
     }
 
     fn warn(&self, now: SystemTime) {
-        let is_due = self.who.expires_at.is_some_and(|at| at <= now + WARNING);
+        let is_due = self.who.session.as_ref().is_some_and(|session| session.expires_at() <= now + WARNING);
         if is_due && !self.warned.swap(true, Ordering::AcqRel) {
             self.tell(Bytes::from_static(EXPIRING));
         }

@@ -2,40 +2,38 @@
 
 use std::fmt::Write;
 
-use leverframe::{Error, ErrorKind, Result};
+use leverframe::{ErrorKind, Result};
 use sha2::{Digest, Sha256};
 
 use super::{
-    SettingsStore, checked,
+    SettingsStore,
     model::{Service, ServiceId},
 };
 use crate::{checked::is_label, model::PageRequest};
 
-/// Creates a service. Without a slug of its own it gets one of its name, or what is left of that and a digest, where
-/// the name makes no part of a host name or is another service's.
+/// Gives a service the slug that is asked for, or one of its name, or, where that makes no part of a host name, what is
+/// left of it and a digest.
+pub(crate) fn name(service: &mut Service, slug: Option<&str>) {
+    service.slug = slug.map_or_else(|| slug_of(&service.id), str::to_owned);
+}
+
+/// Keeps a new service, which was named and checked; `None` if it was created in the meantime. Where its slug is
+/// another's and was not asked for, it gets one with a digest.
 ///
 /// # Errors
-/// `Invalid` for what may not be kept, `Conflict` if another service has the slug, or if the service was created in the
-/// meantime, `NotFound` without the namespace.
+/// As of [`SettingsStore::put_settings_service`].
 pub(crate) async fn create(
     store: &dyn SettingsStore,
     mut service: Service,
-    slug: Option<String>,
-) -> Result<Service> {
-    const OPERATION: &str = "create a settings service";
-    let derived = slug.is_none();
-    service.slug = slug.unwrap_or_else(|| slug_of(&service.id));
-    checked::service(&service).map_err(|bad| bad.into_error(OPERATION))?;
-    let mut created = store.put_settings_service(&service).await;
-    if derived && matches!(&created, Err(error) if error.kind() == ErrorKind::Conflict) {
-        service.slug = digest_slug(&service.id);
-        created = store.put_settings_service(&service).await;
+    slug: Option<&str>,
+) -> Result<Option<Service>> {
+    match store.put_settings_service(&service).await {
+        Err(error) if slug.is_none() && error.kind() == ErrorKind::Conflict => {
+            service.slug = digest_slug(&service.id);
+            store.put_settings_service(&service).await
+        }
+        created => created,
     }
-    created?.ok_or_else(|| {
-        Error::new(ErrorKind::Conflict, OPERATION)
-            .with("service", service.id.to_string())
-            .hint("somebody has just created it; look at what it is")
-    })
 }
 
 /// Returns true if the service has a key of that id, live or not.

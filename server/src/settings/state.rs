@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     model::PageRequest,
     problem::Problem,
-    store::{Notice, Store},
+    store::Store,
 };
 
 /// Streams of one key: as many machines may share one.
@@ -88,33 +88,24 @@ impl Settings {
     }
 
     /// Returns the master keys.
-    pub(crate) fn keyring(&self) -> Option<&Keyring> {
-        self.keyring.as_ref()
+    ///
+    /// # Errors
+    /// `no_master_key`.
+    pub(crate) fn keyring(&self) -> std::result::Result<&Keyring, Problem> {
+        self.keyring.as_ref().ok_or_else(without_keys)
     }
 
     /// Opens a version of a secret of a service.
     ///
     /// # Errors
-    /// `unavailable` without master keys; `internal` for what does not open.
+    /// `no_master_key`; `internal` for what does not open.
     pub(crate) fn open(
         &self,
         service: &Service,
         secret: &SecretVersion,
     ) -> std::result::Result<leverframe::Secret, Problem> {
-        let keyring = self.keyring.as_ref().ok_or_else(without_keys)?;
-        let data_key = keyring.open_data_key(&service.id, &service.data_key)?;
+        let data_key = self.keyring()?.open_data_key(&service.id, &service.data_key)?;
         Ok(data_key.open(&service.id, &secret.key, secret.version, &secret.sealed)?)
-    }
-
-    /// Takes note of what the store tells.
-    pub(crate) fn heed(self: &Arc<Self>, notice: &Notice) {
-        match notice {
-            Notice::Settings { tenant, namespace, environment } => {
-                self.doubt(&ServiceId::new(tenant, namespace, environment));
-            }
-            Notice::Everything => self.doubt_all(),
-            _ => {}
-        }
     }
 
     /// Takes note that a service, its keys or its entries may have changed, and tells those who listen.
@@ -202,9 +193,10 @@ impl Settings {
     /// # Errors
     /// `rate_limited` for too many streams; what reading the service fails with.
     pub(super) async fn listen(&self, id: &ServiceId, who: Who) -> std::result::Result<Events, Problem> {
-        let most = if who.expires_at.is_some() { STREAMS_OF_A_SESSION } else { STREAMS_OF_A_KEY };
+        let most = if who.session.is_some() { STREAMS_OF_A_SESSION } else { STREAMS_OF_A_KEY };
+        let expires_at = who.session.as_ref().map(|session| session.expires_at());
         let seat = self.seats.get(id);
-        let lease = self.hub.admit_as(&who.id, who.expires_at, most)?;
+        let lease = self.hub.admit_as(&who.id, expires_at, most)?;
         let turn = seat.listeners.take_turn().await;
         let view = self.view_of(&seat).await?;
         seat.listeners.join(lease.id(), who, &view, self.clock.wall());
@@ -234,9 +226,8 @@ impl Settings {
         let is_refused = refusal(view.service(), self.clock.wall()).is_some();
         let revoked = self.revoked(seat).await?;
         for who in seat.listeners.who() {
-            let is_trusted =
-                who.trust.as_ref().is_none_or(|id| view.service().trusts.iter().any(|trust| *trust.id == **id));
-            if is_refused || !is_trusted || revoked.iter().any(|id| **id == *who.id) {
+            let is_believed = who.session.as_ref().is_none_or(|session| session.is_of(view.service()));
+            if is_refused || !is_believed || revoked.iter().any(|id| **id == *who.id) {
                 self.hub.end(&who.id);
             }
         }
@@ -317,7 +308,7 @@ pub(super) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<P
     })
 }
 
-pub(super) fn without_keys() -> Problem {
+fn without_keys() -> Problem {
     tracing::error!("there is no master key to seal and to open secrets with");
     Problem::new(
         http::StatusCode::SERVICE_UNAVAILABLE,

@@ -1,0 +1,4 @@
+//! What the store promises of settings.
+
+mod entries;
+mod fixtures;
