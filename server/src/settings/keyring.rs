@@ -135,6 +135,12 @@ impl Keyring {
         to.seal(service, &*self.opened(service, sealed)?)
     }
 
+    /// Returns what tells the first key from others, and nothing of it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        self.inner.keys.load().first().map(|key| key.key.id.to_string()).unwrap_or_default()
+    }
+
     /// Returns true if the first of these keys sealed a data key.
     pub(super) fn has_sealed(&self, sealed: &[u8]) -> bool {
         KeyId::of(sealed).is_some_and(|id| self.inner.keys.load().first().is_some_and(|key| key.key.id == id))

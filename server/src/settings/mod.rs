@@ -18,7 +18,7 @@ mod listeners;
 pub mod model;
 mod parts;
 mod references;
-pub mod rekey;
+mod rekey;
 pub(crate) mod services;
 pub(crate) mod session;
 mod state;
