@@ -11,6 +11,7 @@ mod data_key;
 mod envelope;
 mod flags;
 mod heads;
+mod import;
 mod issue;
 pub mod keyring;
 mod keys;
@@ -27,10 +28,6 @@ mod view;
 mod wiped;
 mod write;
 
-pub(crate) use self::{
-    caller::Caller,
-    write::{ChangeRequest, Precondition},
-};
 pub use self::{
     admin::MadeSettingsKey,
     data_key::DataKey,
@@ -39,4 +36,10 @@ pub use self::{
     keyring::Keyring,
     state::Settings,
     store::SettingsStore,
+};
+pub(crate) use self::{
+    admin::key_word,
+    caller::Caller,
+    import::{Fate, Wanted},
+    write::{ChangeRequest, Precondition},
 };

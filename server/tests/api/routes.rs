@@ -444,8 +444,15 @@ async fn refusals_do_not_tell_what_exists() {
         ("DELETE", "/api/v1/gate/rival/keys/wpk_AAAAAAAAAAAAAAAAAAAAAA".to_owned()),
         ("GET", "/api/v1/tenants/rival/namespaces/payments/settings/environments".to_owned()),
         ("GET", "/api/v1/tenants/rival/namespaces/payments/settings/environments/production".to_owned()),
-        ("GET", "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/secrets/a/value".to_owned()),
-        ("DELETE", "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/configs/a".to_owned()),
+        (
+            "GET",
+            "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/secrets/a/value"
+                .to_owned(),
+        ),
+        (
+            "DELETE",
+            "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/configs/a".to_owned(),
+        ),
     ];
 
     for (method, path) in there {
@@ -506,7 +513,8 @@ async fn fill(server: &TestServer, template: &str) -> String {
     } else if path.contains("/settings/") && path.contains("/hello") {
         // One that the request before may have deleted.
         let (entry, _) = path.split_once("/hello").unwrap();
-        let content = if entry.ends_with("flags") { json!({"is_active": true}) } else { json!({"value": "v"}) };
+        let content =
+            if entry.ends_with("flags") { json!({"is_active": true}) } else { json!({"value": "v"}) };
         let put = server.request(Method::PUT, &format!("{entry}/hello"), &server.root);
         let put = server.send(put.json(&content)).await;
         assert_eq!(put.status, 200, "{}", put.text);

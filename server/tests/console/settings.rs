@@ -21,7 +21,10 @@ pub(crate) async fn furnish(house: &House) {
     house.must("PUT", PRODUCTION, Some(json!({"kind": "backend", "inherits": inherits}))).await;
     for (entry, body) in [
         ("configs/checkout.retries", json!({"value": 3})),
-        ("configs/checkout.banner", json!({"value": "Free delivery from {{config:checkout.retries}} items on"})),
+        (
+            "configs/checkout.banner",
+            json!({"value": "Free delivery from {{config:checkout.retries}} items on"}),
+        ),
         ("configs/gateway", json!({"value": {"url": "https://pay.example", "timeout_ms": 2500}})),
         ("flags/new-checkout", json!({"is_active": true, "rollout_percent": 12.5})),
         ("flags/summer-sale", json!({"is_active": true, "starts_at": "2040-06-01T00:00:00Z"})),
@@ -66,7 +69,9 @@ async fn an_environment_is_created_and_its_entries_are_written_by_form() {
     browser.wait("document.getElementById('entry-value').value === '18446744073709551615'").await;
     browser.fill("#entry-value", "!").await;
     browser.click("#entry-form [type=submit]").await;
-    browser.wait("document.querySelector('#entry-form .form-error').textContent.includes('is no JSON')").await;
+    browser
+        .wait("document.querySelector('#entry-form .form-error').textContent.includes('is no JSON')")
+        .await;
 
     browser
         .run(
@@ -109,14 +114,20 @@ async fn what_others_write_shows_without_a_reload_and_is_not_overwritten() {
 
     browser.wait("window.row.innerText.includes('7')").await;
     browser.wait_for_text("Meanwhile version 2 was written").await;
-    assert_eq!(browser.get("document.getElementById('entry-value').value").await, "33", "what is typed stays");
+    assert_eq!(
+        browser.get("document.getElementById('entry-value').value").await,
+        "33",
+        "what is typed stays"
+    );
     assert_eq!(browser.get("document.activeElement.id").await, "entry-value");
     assert_eq!(
         browser.get("window.row === document.querySelector(\"[data-key='configs checkout.retries']\")").await,
         json!(true)
     );
     browser.click("#entry-form [type=submit]").await;
-    browser.wait("document.querySelector('#entry-form .form-error').textContent.includes('version is 2')").await;
+    browser
+        .wait("document.querySelector('#entry-form .form-error').textContent.includes('version is 2')")
+        .await;
     browser.click("#entry-reload").await;
     browser.wait("document.getElementById('entry-value').value === '7'").await;
     browser.fill("#entry-value", "0").await;
@@ -223,7 +234,8 @@ async fn a_key_shows_once_and_is_revoked() {
 
     let keys = house.must("GET", &format!("{PRODUCTION}/keys"), None).await["keys"].clone();
     let revoked = |key: &&Value| key["revoked_at"].is_string();
-    let names: Vec<&Value> = keys.as_array().unwrap().iter().filter(revoked).map(|key| &key["name"]).collect();
+    let names: Vec<&Value> =
+        keys.as_array().unwrap().iter().filter(revoked).map(|key| &key["name"]).collect();
     assert_eq!(names, ["storefront"]);
     browser.expect_no_complaints().await;
 }
@@ -243,7 +255,10 @@ async fn who_may_not_is_offered_no_way_to() {
     house.log_in(&house.token("namespace_read", Some("payments")).await).await;
     house.go("payments", "settings/production").await;
     browser.wait_for("[data-key='secrets db.password']").await;
-    assert_eq!(browser.get("document.querySelector('#entry, .danger, [aria-label^=Edit]')").await, json!(null));
+    assert_eq!(
+        browser.get("document.querySelector('#entry, .danger, [aria-label^=Edit]')").await,
+        json!(null)
+    );
     assert_eq!(browser.get("document.getElementById('key-drawer').hidden").await, json!(true));
     browser.expect_no_complaints().await;
 }

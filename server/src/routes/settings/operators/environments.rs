@@ -1,7 +1,6 @@
 //! Services, which are environments of a namespace.
 
 use axum::{Json as Answer, extract::State};
-use bytes::Bytes;
 use http::StatusCode;
 use leverframe::{Error, ErrorKind, from_rfc3339, rfc3339};
 use serde::{Deserialize, Serialize};
@@ -20,7 +19,7 @@ use crate::{
     settings::{
         checked,
         model::{Kind, Quarantine, Service, ServiceId, Trust},
-        services, without_keys,
+        services,
     },
 };
 
@@ -188,9 +187,8 @@ async fn list(
 
 async fn must_exist(app: &App, tenant: &str, namespace: &str) -> Result<(), Problem> {
     let is_name = leverframe::manifest::is_slug;
-    let found = is_name(tenant)
-        && is_name(namespace)
-        && app.store().namespace(tenant, namespace).await?.is_some();
+    let found =
+        is_name(tenant) && is_name(namespace) && app.store().namespace(tenant, namespace).await?.is_some();
     if found { Ok(()) } else { Err(no_namespace()) }
 }
 
@@ -315,15 +313,12 @@ fn not_kept(error: Error) -> Problem {
 impl ServiceChanges {
     /// Makes a service of which nothing is kept yet.
     fn fresh(&self, app: &App, id: &ServiceId) -> Result<Service, Problem> {
-        let kind = self.kind.ok_or_else(|| {
-            Problem::bad_request("`kind` is needed: there is no such environment yet")
-        })?;
-        let data_key = match app.settings().keyring() {
-            Some(keyring) => keyring.new_data_key(id)?,
-            // It never has anything to seal.
-            None if kind == Kind::Frontend => Bytes::new(),
-            None => return Err(without_keys()),
-        };
+        let kind = self
+            .kind
+            .ok_or_else(|| Problem::bad_request("`kind` is needed: there is no such environment yet"))?;
+        // Without a master key it gets one with its first secret, once there is a master key.
+        let keyring = app.settings().keyring().ok();
+        let data_key = keyring.map(|keyring| keyring.new_data_key(id)).transpose()?.unwrap_or_default();
         let mut service = Service::new(id.clone(), kind, data_key, app.clock().wall());
         services::name(&mut service, self.slug.as_deref());
         Ok(service)
@@ -375,7 +370,8 @@ impl ServiceChanges {
 
     /// Says what is changed, for the audit log.
     fn detail(&self) -> String {
-        let switch = |name: &str, on: Option<bool>| on.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
+        let switch =
+            |name: &str, on: Option<bool>| on.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
         let mut parts = Vec::new();
         parts.extend(self.kind.map(|kind| kind.as_str().to_owned()));
         parts.extend(self.slug.as_ref().map(|_| "slug".to_owned()));

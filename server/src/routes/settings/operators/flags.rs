@@ -18,8 +18,7 @@ use crate::{
     problem::{Envelope, Problem, Refusals},
     request::RequestInfo,
     settings::{
-        ChangeRequest,
-        FlagWrite,
+        ChangeRequest, FlagWrite,
         model::{Entry, EntryKind},
     },
 };

@@ -180,8 +180,7 @@ async fn write_all(
         let (before, mut again) = (pending.len(), Vec::new());
         for (at, one) in pending {
             let Wanted { kind, key, change } = one;
-            let asked =
-                Asked { app, principal, info, headers: &headers, id, kind, key: &key };
+            let asked = Asked { app, principal, info, headers: &headers, id, kind, key: &key };
             match asked.write(Ok(change.clone())).await {
                 Ok(written) => entries[at].version = Some(written.version),
                 Err(problem) if kind == EntryKind::Config && problem.code() == "bad_request" => {
@@ -229,7 +228,9 @@ impl Import {
     fn wanted(self) -> Result<Vec<Wanted>, Problem> {
         let count = self.configs.len() + self.flags.len() + self.secrets.len();
         if count > MOST {
-            return Err(Problem::bad_request(format!("an import has at most {MOST} entries, this one has {count}")));
+            return Err(Problem::bad_request(format!(
+                "an import has at most {MOST} entries, this one has {count}"
+            )));
         }
         let mut wanted = Vec::with_capacity(count);
         for (key, secret) in self.secrets {

@@ -231,9 +231,8 @@ async fn delete(
         kind: EntryKind::Secret,
         key: &key,
     };
-    let change = query.map(|Query(query)| {
-        query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion)
-    });
+    let change =
+        query.map(|Query(query)| query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion));
     asked.write(change).await.map(Answer)
 }
 
@@ -269,7 +268,8 @@ async fn kept(
     id: &crate::settings::model::ServiceId,
     key: &str,
 ) -> Result<Vec<SecretVersion>, Problem> {
-    let versions = if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
+    let versions =
+        if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
     if versions.is_empty() { Err(absent(EntryKind::Secret)) } else { Ok(versions) }
 }
 
