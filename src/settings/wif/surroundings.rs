@@ -38,6 +38,7 @@ pub(crate) struct Surroundings {
     /// Where Azure and EC2 have their metadata services.
     pub(crate) link_local: String,
     /// Where ECS has its credentials.
+    #[cfg(feature = "aws-iam")]
     pub(crate) ecs: String,
 }
 
@@ -51,6 +52,7 @@ impl Surroundings {
             kubernetes_token: "/var/run/secrets/kubernetes.io/serviceaccount/token".into(),
             gcp: "http://metadata.google.internal".to_owned(),
             link_local: "http://169.254.169.254".to_owned(),
+            #[cfg(feature = "aws-iam")]
             ecs: "http://169.254.170.2".to_owned(),
         }
     }
