@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     hash::{BuildHasher, RandomState},
+    io::BufRead,
     os::unix::fs::FileExt,
     process,
 };
@@ -13,6 +14,15 @@ use zeroize::Zeroizing;
 pub(crate) struct Masked(Vec<u8>);
 
 const MASK: u8 = 0xa5;
+/// What stands right before and after a copy.
+#[derive(Debug)]
+pub(crate) struct Around {
+    pub(crate) before: Vec<u8>,
+    pub(crate) after: Vec<u8>,
+}
+
+/// So much of it.
+const NEAR: usize = 24;
 /// As much is read at a time.
 const PART: usize = 1 << 20;
 
@@ -27,33 +37,30 @@ impl Masked {
         into.extend(self.0.iter().map(|byte| byte ^ MASK));
     }
 
-    /// Returns where in what this process may write to there are copies.
-    pub(crate) fn copies(&self) -> Vec<String> {
-        self.copies_in(process::id()).unwrap()
+    /// Counts the copies in what this process may write to.
+    pub(crate) fn copies(&self) -> usize {
+        self.copies_in(process::id()).unwrap().len()
     }
 
-    /// Returns where in what a process may write to there are copies: one word an occurrence, for what the memory is of.
+    /// Returns the copies in what a process may write to, each as what stands around it.
     ///
     /// # Errors
     /// Where the kernel lets nobody look.
-    pub(crate) fn copies_in(&self, process: u32) -> std::io::Result<Vec<String>> {
+    pub(crate) fn copies_in(&self, process: u32) -> std::io::Result<Vec<Around>> {
         let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
         let memory = File::open(format!("/proc/{process}/mem"))?;
         let mut copies = Vec::new();
         // Wiped, or the search in one's own memory would find what it has read.
         let mut part = Zeroizing::new(vec![0; PART]);
         for line in maps.lines().filter(|line| line.contains(" rw")) {
-            let (range, rest) = line.split_once(' ').unwrap();
-            let (from, to) = range.split_once('-').unwrap();
+            let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
             let address = |hex| u64::from_str_radix(hex, 16).unwrap();
             let (mut from, to) = (address(from), address(to));
-            let name = rest.split_whitespace().nth(4).unwrap_or("anonymous").to_owned();
             while from < to {
                 let length = PART.min((to - from) as usize);
                 // Some of what is listed is gone by now, or cannot be read.
                 let Ok(read) = memory.read_at(&mut part[..length], from) else { break };
-                let found = self.occurrences(&part[..read]);
-                copies.extend(std::iter::repeat_n(name.clone(), found));
+                copies.extend(self.occurrences(&part[..read]));
                 if read < self.0.len() {
                     break;
                 }
@@ -64,13 +71,20 @@ impl Masked {
         Ok(copies)
     }
 
-    fn occurrences(&self, mut rest: &[u8]) -> usize {
-        let (first, mut found) = (self.0[0] ^ MASK, 0);
-        while let Some(at) = rest.iter().position(|byte| *byte == first) {
-            rest = &rest[at..];
-            let same = rest.iter().zip(&self.0).all(|(byte, masked)| *byte == *masked ^ MASK);
-            found += usize::from(same && rest.len() >= self.0.len());
-            rest = &rest[1..];
+    fn occurrences(&self, part: &[u8]) -> Vec<Around> {
+        let (first, length) = (self.0[0] ^ MASK, self.0.len());
+        let (mut found, mut rest) = (Vec::new(), part);
+        // Quick also where nothing is optimised: the standard library looks for a byte, and is.
+        while rest.skip_until(first).unwrap() > 0 {
+            let at = part.len() - rest.len() - 1;
+            let here = part.get(at..at + length).unwrap_or_default();
+            if here.len() == length && here.iter().zip(&self.0).all(|(byte, masked)| *byte == *masked ^ MASK)
+            {
+                found.push(Around {
+                    before: part[at.saturating_sub(NEAR)..at].to_vec(),
+                    after: part[at + length..part.len().min(at + length + NEAR)].to_vec(),
+                });
+            }
         }
         found
     }
