@@ -13,6 +13,7 @@ mod failures;
 mod files;
 mod frame;
 mod highlights;
+mod identity;
 #[cfg(feature = "signed")]
 mod kept;
 #[cfg(feature = "signed")]

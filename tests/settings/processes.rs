@@ -73,12 +73,11 @@ fn a_child_that_outlives_a_killed_process_keeps_nothing_of_it() {
         let client = told_client();
         let path = client.get_secret_file_path("tls.cert").unwrap();
         // Forked off while the folder is locked, and alive until the test closes its input, which it has from here.
-        let child = Command::new("cat").stdout(Stdio::null()).spawn().unwrap();
+        let mut child = Command::new("cat").stdout(Stdio::null()).spawn().unwrap();
         say(&format!("{} {}", child.id(), path.display()));
         // Reads nothing from here on: the child has the input.
-        loop {
-            std::thread::park();
-        }
+        child.wait().unwrap();
+        unreachable!("it is killed");
     }
     let (stage, base) = (stage(), tempfile::tempdir().unwrap());
     let mut killed = Other::start(command(None, NAME));

@@ -40,7 +40,7 @@ impl House {
         let (clock, metadata) = (ManualClock::new(), ScriptedTransport::new());
         clock.set_wall(SystemTime::UNIX_EPOCH + NOW);
         let around = Surroundings {
-            variables: [("HOME".to_owned(), dir.path().display().to_string())].into(),
+            variables: [("HOME".to_owned(), Secret::new(dir.path().display().to_string()))].into(),
             clock: Arc::new(clock.clone()),
             direct: Arc::new(metadata.clone()),
             kubernetes_token: dir.path().join("kubernetes"),
@@ -61,7 +61,7 @@ impl House {
     }
 
     fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.around.variables.insert(name.to_owned(), value.into());
+        self.around.variables.insert(name.to_owned(), Secret::new(value));
     }
 
     fn metadata_says(&self, path: &str, header: Option<(&'static str, &'static str)>, body: &str) {
