@@ -18,8 +18,8 @@ use crate::{
 /// An operator at work.
 #[derive(Debug)]
 pub struct Admin {
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) clock: Arc<dyn Clock>,
     ids: Ids,
 }
 
@@ -200,7 +200,13 @@ impl Admin {
         Ok(revoked)
     }
 
-    async fn record(&self, action: &str, tenant: Option<&str>, target: &str, detail: &str) -> Result<()> {
+    pub(crate) async fn record(
+        &self,
+        action: &str,
+        tenant: Option<&str>,
+        target: &str,
+        detail: &str,
+    ) -> Result<()> {
         let mut event = AuditEvent::new(self.clock.wall(), action, target);
         event.tenant = tenant.map(str::to_owned);
         event.detail = detail.to_owned();

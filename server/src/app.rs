@@ -213,6 +213,8 @@ impl App {
                     self.gate().doubt_rules(&tenant);
                 }
                 Ok(Notice::Gate { org }) => self.gate().doubt(&org),
+                // Nothing of settings is held.
+                Ok(Notice::Settings { .. }) => {}
                 Ok(Notice::TokenRevoked { id }) => self.inner.tokens.forget(&id),
                 Ok(Notice::Everything) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.inner.tokens.forget_all();

@@ -34,7 +34,7 @@ impl Bad {
 }
 
 /// Characters of a name for people.
-const LONGEST_NAME: usize = 200;
+pub(crate) const LONGEST_NAME: usize = 200;
 /// Characters of a description.
 const LONGEST_DESCRIPTION: usize = 2_000;
 /// Origins of a client token.
@@ -55,6 +55,16 @@ pub(crate) fn slug(field: &str, value: &str) -> Result<(), Bad> {
     Err(Bad(format!(
         "`{field}` must begin with a lower-case letter, go on with lower-case letters, digits and `-`, and have at most 63 characters"
     )))
+}
+
+/// Checks the name of an environment.
+pub(crate) fn environment(value: &str) -> Result<(), Bad> {
+    if is_environment(value) {
+        return Ok(());
+    }
+    Err(Bad(
+        "`environment` must begin with a lower-case letter, go on with lower-case letters, digits, `-` and `_`, and have at most 63 characters".into(),
+    ))
 }
 
 /// Checks a tenant.
@@ -106,11 +116,7 @@ pub(crate) fn token(token: &TokenRecord, now: SystemTime) -> Result<(), Bad> {
     bound(kind, "environment", token.environment.is_some(), kind == TokenType::NamespaceClient)?;
     token.tenant.iter().try_for_each(|tenant| slug("tenant", tenant))?;
     token.namespace.iter().try_for_each(|namespace| slug("namespace", namespace))?;
-    if token.environment.as_deref().is_some_and(|environment| !is_environment(environment)) {
-        return Err(Bad(
-            "`environment` must begin with a lower-case letter, go on with lower-case letters, digits, `-` and `_`, and have at most 63 characters".into(),
-        ));
-    }
+    token.environment.iter().try_for_each(|name| environment(name))?;
     if kind != TokenType::NamespaceClient && !token.allowed_origins.is_empty() {
         return Err(Bad("`allowed_origins` is for `namespace_client` tokens only".into()));
     }
@@ -198,24 +204,28 @@ fn email_domain(value: &str) -> Result<(), Bad> {
     Err(Bad("`email_domain` must be a domain in lower case, such as `example.com`".into()))
 }
 
+/// Returns true for what may stand between the dots of a host name.
+pub(crate) fn is_label(label: &str) -> bool {
+    (1..=63).contains(&label.len())
+        && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && !label.starts_with('-')
+        && !label.ends_with('-')
+}
+
 fn is_host(host: &str) -> bool {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     host.len() <= 253 && host.split('.').all(is_label)
 }
 
-fn required(field: &str, value: &str, longest: usize) -> Result<(), Bad> {
+/// Checks a text that must say something.
+pub(crate) fn required(field: &str, value: &str, longest: usize) -> Result<(), Bad> {
     if value.trim().is_empty() {
         return Err(Bad(format!("`{field}` must not be empty")));
     }
     text(field, value, longest)
 }
 
-fn text(field: &str, value: &str, longest: usize) -> Result<(), Bad> {
+/// Checks a text for people.
+pub(crate) fn text(field: &str, value: &str, longest: usize) -> Result<(), Bad> {
     if value.chars().count() > longest || value.chars().any(|c| c.is_control() && c != '\n') {
         return Err(Bad(format!(
             "`{field}` must have at most {longest} characters, and no control characters"

@@ -8,7 +8,7 @@ use axum::{
 };
 use bytes::BytesMut;
 use http::{HeaderMap, Uri, header, request::Parts};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use utoipa::IntoParams;
 
 use crate::{app::App, model::PageRequest, problem::Problem};
@@ -191,6 +191,20 @@ pub fn page(limit: Option<usize>, cursor: Option<String>) -> Result<PageRequest,
         return Err(Problem::bad_request("`cursor` must be what an earlier answer gave as `next_cursor`"));
     }
     Ok(PageRequest { limit, after: cursor })
+}
+
+/// Reads a field of which null takes away what is set, and which may be left out: what is there, be it null, is given.
+pub(crate) fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Some)
+}
+
+/// Reads a field that may be left out, and is not null.
+pub(crate) fn there<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -15,6 +15,7 @@ pub mod metrics;
 mod mint;
 pub mod model;
 pub mod principal;
+mod private_file;
 pub mod problem;
 pub mod request;
 mod routes;

@@ -1,4 +1,4 @@
-//! How tokens and gate keys are made.
+//! How tokens, gate keys and settings keys are made.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use leverframe::{Error, ErrorKind, Result, Secret};
@@ -39,6 +39,20 @@ pub(crate) fn mint_gate_key() -> Result<(String, Minted)> {
     Ok((PUBLISH_KEY.to_owned() + &random::<16>()?, minted::<64>(SECRET_KEY)?))
 }
 
+/// Makes a key of settings: what it begins with says which it is, to people and to clients.
+///
+/// # Errors
+/// `Unavailable` if the operating system has no randomness.
+pub(crate) fn mint_settings_key(public: bool, legacy: bool) -> Result<Minted> {
+    minted::<32>(match (public, legacy) {
+        (false, false) => "wxs_",
+        (true, false) => "wxp_",
+        // What clients before 0.15 tell the two apart by.
+        (false, true) => "sk_live_",
+        (true, true) => "pk_live_",
+    })
+}
+
 fn minted<const BYTES: usize>(prefix: &str) -> Result<Minted> {
     let secret = Secret::new(prefix.to_owned() + &random::<BYTES>()?);
     Ok(Minted { hash: secret_hash(secret.expose()), secret })
@@ -67,6 +81,21 @@ mod tests {
         assert!(secret.starts_with("wsk_") && secret.len() == 90);
         assert!(verify_pulse("{}", "1", minted.hash, &sign_pulse("{}", "1", secret)));
         assert_ne!(mint_gate_key().unwrap().0, publish_key);
+    }
+
+    #[test]
+    fn a_settings_key_says_which_it_is() {
+        for (public, legacy, prefix) in [
+            (false, false, "wxs_"),
+            (true, false, "wxp_"),
+            (false, true, "sk_live_"),
+            (true, true, "pk_live_"),
+        ] {
+            let minted = mint_settings_key(public, legacy).unwrap();
+
+            assert_eq!(minted.secret.expose().strip_prefix(prefix).unwrap().len(), 43);
+            assert_eq!(minted.hash, secret_hash(minted.secret.expose()));
+        }
     }
 
     #[test]

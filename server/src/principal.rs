@@ -28,6 +28,12 @@ pub enum Permission {
     GateRead,
     /// Set what it may, make and revoke its keys.
     GateWrite,
+    /// See services, their keys, configs and flags, and what secrets there are.
+    SettingsRead,
+    /// Set up services, write configs, flags and secrets, make keys that may be public.
+    SettingsWrite,
+    /// See the value of a secret, and hand out what reads it: keys that are not public, and trust in workloads.
+    SecretRead,
 }
 
 /// The holder of a live token.
@@ -69,7 +75,7 @@ impl Principal {
     pub fn may(&self, permission: Permission, tenant: &str, namespace: Option<&str>) -> bool {
         use Permission::{
             AuditRead, Evaluate, EvaluatePublic, GateRead, GateWrite, ManifestRead, ManifestWrite,
-            NamespaceCreate, TokenManage,
+            NamespaceCreate, SecretRead, SettingsRead, SettingsWrite, TokenManage,
         };
         let in_tenant = self.token.tenant.as_deref() == Some(tenant);
         let in_namespace = in_tenant && namespace.is_some() && self.token.namespace.as_deref() == namespace;
@@ -87,12 +93,21 @@ impl Principal {
                             | AuditRead
                             | GateRead
                             | GateWrite
+                            | SettingsRead
+                            | SettingsWrite
+                            | SecretRead
                     )
             }
             TokenType::NamespaceWrite => {
-                in_namespace && matches!(permission, ManifestRead | ManifestWrite | Evaluate)
+                in_namespace
+                    && matches!(
+                        permission,
+                        ManifestRead | ManifestWrite | Evaluate | SettingsRead | SettingsWrite
+                    )
             }
-            TokenType::NamespaceRead => in_namespace && matches!(permission, ManifestRead | Evaluate),
+            TokenType::NamespaceRead => {
+                in_namespace && matches!(permission, ManifestRead | Evaluate | SettingsRead)
+            }
             TokenType::NamespaceClient => in_namespace && permission == EvaluatePublic,
         }
     }

@@ -278,8 +278,8 @@ impl Shared {
                 }
             }
             Notice::TokenRevoked { id } => self.leases.end_token(&id),
-            // No stream tells of it.
-            Notice::Gate { .. } => {}
+            // No stream of these tells of it.
+            Notice::Gate { .. } | Notice::Settings { .. } => {}
             Notice::Everything => {
                 self.heads.doubt_all();
                 for channel in self.all_channels() {

@@ -6,8 +6,6 @@
 
 use std::{
     fmt,
-    fs::{self, File},
-    io::{self, Write},
     path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,6 +14,9 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use leverframe::{Error, ErrorKind, Result, flags::events::FlagFilter};
 use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::private_file::{self, Others};
 
 /// How long a snapshot URL is good for.
 pub const VALID_FOR: Duration = Duration::from_secs(300);
@@ -35,6 +36,8 @@ pub struct Signer {
 pub(crate) enum Purpose {
     /// To ask for policies with.
     GateToken,
+    /// To ask for settings with.
+    SettingsSession,
 }
 
 /// A signature that is not believed. Why is nobody's business but the log's.
@@ -79,39 +82,14 @@ impl SigningKey {
     /// `Corrupt` for a file of another length; what reading or writing fails with.
     pub fn in_directory(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        if let Some(key) = Self::read(&path)? {
-            return Ok(key);
-        }
-        let failed = |error| Error::from_io("write the signing key", error).with("file", path.display());
-        // Made in the same directory, mode 0600, so that it can be linked into place without a moment of being half
-        // written or readable.
-        let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
-        file.write_all(&Self::generate()?.0).map_err(failed)?;
-        file.as_file().sync_all().map_err(failed)?;
-        match file.persist_noclobber(&path) {
-            Ok(_) => {}
-            // Another process was first; its key is the one.
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed(error.error)),
-        }
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
-        Self::read(&path)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
-    }
-
-    fn read(path: &Path) -> Result<Option<Self>> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(Error::from_io("read the signing key", error).with("file", path.display()));
-            }
-        };
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| {
+        let make = || Ok(Zeroizing::new(Self::generate()?.0.to_vec()));
+        let bytes = private_file::read_or_make(&path, "the signing key", Others::Unchecked, make)?;
+        let bytes: [u8; 32] = bytes[..].try_into().map_err(|_| {
             Error::new(ErrorKind::Corrupt, "read the signing key")
                 .with("file", path.display())
                 .hint("remove the file; a new key is made at the next start, and clients fetch new URLs")
         })?;
-        Ok(Some(Self(bytes)))
+        Ok(Self(bytes))
     }
 }
 
@@ -210,7 +188,8 @@ impl Signer {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
         // What is signed of a URL begins with another line.
         mac.update(match purpose {
-            Purpose::GateToken => b"gate token\n",
+            Purpose::GateToken => &b"gate token\n"[..],
+            Purpose::SettingsSession => b"settings session\n",
         });
         mac.update(text.as_bytes());
         mac
@@ -235,6 +214,8 @@ const FILE: &str = "signing.key";
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn signed() -> (Signer, String, Vec<(String, String)>, SystemTime) {
@@ -303,6 +284,7 @@ mod tests {
 
         assert!(signer.is_sealed(Purpose::GateToken, "acme", &seal));
         assert!(!signer.is_sealed(Purpose::GateToken, "acmf", &seal));
+        assert!(!signer.is_sealed(Purpose::SettingsSession, "acme", &seal));
         assert!(!signer.is_sealed(Purpose::GateToken, "acme", ""));
         assert!(!signer.is_sealed(Purpose::GateToken, "acme", &format!("{seal}A")));
         // The seal of a text that looks like a URL's is not that URL's signature, nor the other way round.

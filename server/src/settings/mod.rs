@@ -3,7 +3,23 @@
 //! A *service* is an environment of a namespace. Its document is what it has itself, and what it inherits of an umbrella
 //! service; secrets are sealed wherever they lie.
 
+mod admin;
+pub(crate) mod checked;
+mod data_key;
+mod envelope;
+mod issue;
+pub mod keyring;
 pub mod model;
+mod rekey;
+pub(crate) mod services;
+#[allow(dead_code, reason = "for the routes, which come with the exchange")]
+pub(crate) mod session;
 mod store;
 
-pub use self::store::SettingsStore;
+pub use self::{
+    admin::MadeSettingsKey,
+    data_key::DataKey,
+    issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
+    keyring::Keyring,
+    store::SettingsStore,
+};

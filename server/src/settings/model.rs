@@ -12,6 +12,8 @@ use utoipa::ToSchema;
 
 /// A service has at most this many live configs, this many flags and this many secrets.
 pub const MOST_ENTRIES: u64 = 10_000;
+/// All live values of a service, with their names, come to at most this: no client takes a larger document.
+pub const MOST_BYTES: u64 = 8 * 1024 * 1024;
 /// Versions of a secret that are kept; the oldest one goes.
 pub const MOST_SECRET_VERSIONS: u64 = 100;
 /// Characters of a key's name.
@@ -414,7 +416,7 @@ impl Standing {
 }
 
 /// What is done to an entry.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum Change {
     /// Writes a config or a flag.
@@ -433,6 +435,18 @@ pub enum Change {
     Delete,
     /// Deletes one version of a secret; the newest one that remains is handed out.
     DeleteVersion(u64),
+}
+
+/// Says how large a value is, and not what it is.
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Put { content } => write!(f, "Put({} bytes)", content.len()),
+            Self::PutSecret { form, sealed } => write!(f, "PutSecret({form:?}, {} bytes)", sealed.len()),
+            Self::Delete => f.write_str("Delete"),
+            Self::DeleteVersion(version) => write!(f, "DeleteVersion({version})"),
+        }
+    }
 }
 
 /// A write.

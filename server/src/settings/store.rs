@@ -18,7 +18,8 @@ use crate::model::{Page, PageRequest, SecretHash};
 /// entries are told as [`Notice::Settings`](crate::store::Notice::Settings).
 #[async_trait]
 pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
-    /// Lists services by tenant, namespace and environment: of a namespace, of a tenant, or all.
+    /// Lists services by tenant, namespace and environment: of a namespace, of a tenant, or all. A namespace without its
+    /// tenant is none.
     async fn settings_services(
         &self,
         tenant: Option<&str>,
@@ -33,7 +34,8 @@ pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
     /// `None` if another change came first. With revision 0 it is created: `NotFound` if there is no such namespace.
     /// Of one that exists, `id`, `kind`, `data_key` and how it was created stay what they are. `Conflict` if another
     /// service has the slug; `Invalid` for more than 256 KiB, and for one that inherits from what is no umbrella
-    /// service of the tenant, or from anything while it is one itself.
+    /// service of the tenant, or from anything while it is one itself; environment and slug have 1 to 255 bytes, an issuer
+    /// at most 1,024.
     async fn put_settings_service(&self, service: &Service) -> Result<Option<Service>>;
 
     /// Keeps a key with the digest of its secret; `NotFound` without the service, `Invalid` for an umbrella service.
@@ -52,9 +54,10 @@ pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
     /// Returns the versions of a secret that exist, newest first.
     async fn settings_secret_versions(&self, id: &ServiceId, key: &str) -> Result<Vec<SecretVersion>>;
     /// Changes an entry. A request that is remembered is recognised before anything else is looked at. `NotFound`
-    /// without the service; `LimitExceeded` for a new entry where there are as many as there may be; `Invalid` for a
-    /// change that is not one of this kind of entry, for a secret of a frontend service, for a name that
-    /// [`is_key`](super::model::is_key) refuses, and for content of more than 1 MiB.
+    /// without the service; `LimitExceeded` for a new entry where there are as many as there may be, and for one that
+    /// grows where all of them come to [`MOST_BYTES`](super::model::MOST_BYTES); `Invalid` for a change that is not one
+    /// of this kind of entry, for a secret of a frontend service, for a name that [`is_key`](super::model::is_key)
+    /// refuses, and for content of more than 1 MiB (sealed, of 1 KiB more).
     async fn write_settings(&self, id: &ServiceId, write: &Write, now: SystemTime) -> Result<Written>;
 
     /// Returns every service's sealed data key.

@@ -27,18 +27,27 @@ const AT_ONCE: i64 = 1_000;
 pub(super) async fn log(on: &mut dyn Connection, change: &Notice) -> Result<()> {
     let number = "UPDATE change_counter SET seq = seq + 1 WHERE one = 1 RETURNING seq";
     let number = on.first(number, &[]).await?.map(|mut row| row.int()).transpose()?.unwrap_or_default();
-    let (kind, tenant, namespace, version, token) = match change {
+    let text = |text: &String| Value::from(text);
+    let nothing = || Value::Null;
+    // Kind, tenant, namespace, version, token, environment.
+    let told = match change {
         Notice::Manifest { tenant, namespace, version } => {
-            ("manifest", Some(tenant), Some(namespace), Value::from(*version), None)
+            ["manifest".into(), text(tenant), text(namespace), (*version).into(), nothing(), nothing()]
         }
-        Notice::TokenRevoked { id } => ("token_revoked", None, None, Value::Null, Some(id)),
-        Notice::Gate { org } => ("gate", Some(org), None, Value::Null, None),
-        Notice::Everything => ("everything", None, None, Value::Null, None),
+        Notice::TokenRevoked { id } => {
+            ["token_revoked".into(), nothing(), nothing(), nothing(), text(id), nothing()]
+        }
+        Notice::Gate { org } => ["gate".into(), text(org), nothing(), nothing(), nothing(), nothing()],
+        Notice::Settings { tenant, namespace, environment } => {
+            ["settings".into(), text(tenant), text(namespace), nothing(), nothing(), text(environment)]
+        }
+        Notice::Everything => ["everything".into(), nothing(), nothing(), nothing(), nothing(), nothing()],
     };
-    let text = |text: Option<&String>| Value::maybe(text.map(String::as_str));
+    let values: Vec<_> = [Value::from(number)].into_iter().chain(told).collect();
     on.put(
-        "INSERT INTO changes (seq, kind, tenant, namespace, version, token) VALUES ($1, $2, $3, $4, $5, $6)",
-        &[number.into(), kind.into(), text(tenant), text(namespace), version, text(token)],
+        "INSERT INTO changes (seq, kind, tenant, namespace, version, token, environment) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &values,
     )
     .await?;
     on.put("DELETE FROM changes WHERE seq <= $1", &[(number - KEPT).into()]).await?;
@@ -73,7 +82,7 @@ impl Work for Since {
         }
         let rows = on
             .query(
-                "SELECT kind, tenant, namespace, version, token FROM changes \
+                "SELECT kind, tenant, namespace, version, token, environment FROM changes \
                  WHERE seq > $1 AND seq <= $2 ORDER BY seq",
                 &[self.0.into(), last.into()],
             )
@@ -88,14 +97,21 @@ fn notice(mut row: Row) -> Result<Notice> {
     Ok(match row.text()?.as_str() {
         "manifest" => Notice::Manifest { tenant: row.text()?, namespace: row.text()?, version: row.count()? },
         "gate" => Notice::Gate { org: row.text()? },
-        "token_revoked" => {
-            // The columns between are those of the other kinds.
-            let id = row.rest().pop();
-            match id {
-                Some(Value::Text(id)) => Notice::TokenRevoked { id },
-                _ => Notice::Everything,
+        // The columns between are those of the other kinds.
+        "settings" => match &row.rest()[..] {
+            [Value::Text(tenant), Value::Text(namespace), _, _, Value::Text(environment)] => {
+                Notice::Settings {
+                    tenant: tenant.clone(),
+                    namespace: namespace.clone(),
+                    environment: environment.clone(),
+                }
             }
-        }
+            _ => Notice::Everything,
+        },
+        "token_revoked" => match &row.rest()[..] {
+            [_, _, _, Value::Text(id), _] => Notice::TokenRevoked { id: id.clone() },
+            _ => Notice::Everything,
+        },
         // Of a newer program.
         _ => Notice::Everything,
     })

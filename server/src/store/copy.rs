@@ -12,14 +12,16 @@ use super::{
     engine::{Connection, Engine, Mode, Row, Value, Work},
     migration::{Migrate, Pending},
     sqlite::{Sqlite, blocking as off},
-    tables::{ARCHIVES, TABLES, Table},
+    tables::{ARCHIVES, SETTINGS_ENTRIES, SETTINGS_SECRET_VERSIONS, SETTINGS_SERVICES, TABLES, Table},
     versions::checked,
 };
 
 /// How many rows are carried at once.
 const ROWS: i64 = 500;
+/// How many are of which each may be a megabyte.
+const LARGE_ROWS: i64 = 32;
 /// How many archives are, which may be of some megabytes each.
-const LARGE_ROWS: i64 = 4;
+const LARGEST_ROWS: i64 = 4;
 
 /// Writes everything that a database holds at one moment to a file that does not exist yet.
 pub(super) async fn backup<E: Engine>(from: &E, to: &Path) -> Result<()> {
@@ -138,8 +140,17 @@ impl Batch {
         } else {
             format!("WHERE ({key}) > ({})", places.join(", "))
         };
-        let rows = if self.table.name == ARCHIVES.name { LARGE_ROWS } else { ROWS };
+        let rows = rows_of(self.table);
         format!("SELECT {} FROM {} {behind} ORDER BY {key} LIMIT {rows}", columns.join(", "), self.table.name)
+    }
+}
+
+fn rows_of(table: &Table) -> i64 {
+    let large = [&SETTINGS_ENTRIES, &SETTINGS_SECRET_VERSIONS, &SETTINGS_SERVICES].map(|table| table.name);
+    match table.name {
+        name if name == ARCHIVES.name => LARGEST_ROWS,
+        name if large.contains(&name) => LARGE_ROWS,
+        _ => ROWS,
     }
 }
 

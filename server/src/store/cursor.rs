@@ -5,7 +5,7 @@ use leverframe::{Error, ErrorKind, Result};
 
 use crate::model::{Page, PageRequest};
 
-/// More than the longest key: a tenant and a namespace.
+/// More than the longest key: a tenant, a namespace and an environment.
 const LONGEST: usize = 512;
 /// The largest part of a list that is given at once.
 const LARGEST_PAGE: usize = 500;
@@ -17,6 +17,8 @@ pub(super) enum List {
     GateKeys,
     GateOrgs,
     Namespaces,
+    SettingsKeys,
+    SettingsServices,
     Tenants,
     Tokens,
     Versions,
@@ -29,6 +31,8 @@ impl List {
             Self::GateKeys => 'g',
             Self::GateOrgs => 'o',
             Self::Namespaces => 'n',
+            Self::SettingsKeys => 'e',
+            Self::SettingsServices => 's',
             Self::Tenants => 't',
             Self::Tokens => 'k',
             Self::Versions => 'v',
@@ -54,6 +58,15 @@ impl List {
             Ok((first.to_owned(), second.to_owned()))
         };
         key.map(pair).transpose()
+    }
+
+    /// Returns tenant, namespace and environment behind which the part begins.
+    pub(super) fn start_triple(self, page: &PageRequest) -> Result<Option<[String; 3]>> {
+        let triple = |(first, rest): (String, String)| {
+            let (second, third) = rest.split_once('/').ok_or_else(malformed)?;
+            Ok([first, second.to_owned(), third.to_owned()])
+        };
+        self.start_pair(page)?.map(triple).transpose()
     }
 
     /// Makes a part of at most as many items as asked for, of one more if there are so many.
@@ -124,6 +137,8 @@ mod tests {
         }
         let page = PageRequest::after(5, List::Namespaces.cursor("acme"));
         assert_eq!(List::Namespaces.start_pair(&page).unwrap_err().kind(), ErrorKind::Invalid);
+        let page = PageRequest::after(5, List::SettingsServices.cursor("acme/payments"));
+        assert_eq!(List::SettingsServices.start_triple(&page).unwrap_err().kind(), ErrorKind::Invalid);
     }
 
     #[test]

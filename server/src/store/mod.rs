@@ -9,6 +9,7 @@ mod keys;
 pub mod migration;
 pub mod postgres;
 pub mod records;
+mod settings;
 pub mod sqlite;
 mod tables;
 mod tokens;
@@ -30,6 +31,7 @@ use crate::{
         AuditEvent, NamespaceRecord, NewVersion, Page, PageRequest, SecretHash, Stored, Tenant, TokenRecord,
         TokenType, VersionRecord,
     },
+    settings::SettingsStore,
 };
 
 /// What changed in the store, by whichever process.
@@ -57,6 +59,15 @@ pub enum Notice {
         /// The org.
         org: String,
     },
+    /// A service of settings, its keys or its entries changed.
+    Settings {
+        /// The tenant's slug.
+        tenant: String,
+        /// The namespace's slug.
+        namespace: String,
+        /// The environment.
+        environment: String,
+    },
     /// Something may have changed that could not be told apart: a connection was lost and is back.
     Everything,
 }
@@ -83,7 +94,7 @@ pub struct TokenQuery {
 /// `Invalid` for a [`PageRequest::after`] that no page gave, and for text that holds a NUL character. A list of what
 /// belongs to an owner that does not exist is empty. Times are kept to the microsecond.
 #[async_trait]
-pub trait Store: GateStore {
+pub trait Store: GateStore + SettingsStore {
     /// Creates a tenant. `namespace_count` is ignored.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<()>;
     /// Returns the tenant.

@@ -121,15 +121,16 @@ impl<E: Engine> Records<E> {
         self
     }
 
-    pub(super) fn engine(&self) -> &E {
-        &self.engine
-    }
-
     pub(super) async fn write<W: Work>(&self, work: W) -> Result<W::Output> {
         let done = self.engine.run(Mode::Write, Arc::new(work)).await;
         // Even where it failed: it may have been committed all the same.
         self.signal.wake();
         done
+    }
+
+    /// Writes what nobody is told of.
+    pub(super) async fn quiet_write<W: Work>(&self, work: W) -> Result<W::Output> {
+        self.engine.run(Mode::Write, Arc::new(work)).await
     }
 
     pub(super) async fn find<T: Send + 'static>(
@@ -139,6 +140,11 @@ impl<E: Engine> Records<E> {
         read: fn(Row) -> Result<T>,
     ) -> Result<Vec<T>> {
         self.engine.run(Mode::Read, Arc::new(Find { sql, values, read })).await
+    }
+
+    /// Reads of one moment.
+    pub(super) async fn snapshot<W: Work>(&self, work: W) -> Result<W::Output> {
+        self.engine.run(Mode::Snapshot, Arc::new(work)).await
     }
 
     pub(super) async fn one<T: Send + 'static>(
@@ -341,11 +347,9 @@ impl<E: Engine> Store for Records<E> {
 
     async fn record(&self, event: &AuditEvent) -> Result<()> {
         // By which an attempt is recognised whose answer was lost.
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce)
-            .map_err(|error| Error::new(ErrorKind::Io, "draw a random number").source(error.to_string()))?;
+        let nonce = Ulid::from_bytes(random()?);
         let values = vec![
-            Value::Text(Ulid::from_bytes(nonce).to_string()),
+            Value::Text(nonce.to_string()),
             event.at.into(),
             (&event.request_id).into(),
             (&event.principal).into(),
@@ -414,6 +418,14 @@ impl<E: Engine> Store for Records<E> {
         }
         self.engine.close().await;
     }
+}
+
+/// Draws what nobody else has.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut drawn = [0; N];
+    getrandom::fill(&mut drawn)
+        .map_err(|error| Error::new(ErrorKind::Io, "draw a random number").source(error.to_string()))?;
+    Ok(drawn)
 }
 
 /// Reads the number of the last change.

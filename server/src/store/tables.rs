@@ -71,8 +71,9 @@ pub(super) struct Table {
 
 /// Every table of records: what is referred to before what refers to it.
 ///
-/// Not among them is what a gate counted within the last hour, which is of no use any more when a backup is restored.
-pub(super) const TABLES: [&Table; 13] = [
+/// Not among them is what a gate counted within the last hour, and which writes of settings may be sent again: of no use
+/// any more when a backup is restored.
+pub(super) const TABLES: [&Table; 18] = [
     &TENANTS,
     &NAMESPACES,
     &ARCHIVES,
@@ -86,6 +87,11 @@ pub(super) const TABLES: [&Table; 13] = [
     &GATE_RULES,
     &GATE_INSTANCES,
     &GATE_TOTALS,
+    &SETTINGS_SERVICES,
+    &SETTINGS_TRUSTS,
+    &SETTINGS_KEYS,
+    &SETTINGS_ENTRIES,
+    &SETTINGS_SECRET_VERSIONS,
 ];
 
 pub(super) const TENANTS: Table = Table {
@@ -185,6 +191,89 @@ const GATE_INSTANCES: Table = Table {
 
 const GATE_TOTALS: Table =
     Table { name: "gate_totals", columns: &["org", "site", "tag", "counts"], key: 3, numbered_by: None };
+
+pub(super) const SETTINGS_SERVICES: Table = Table {
+    name: "settings_services",
+    columns: &[
+        "tenant",
+        "namespace",
+        "environment",
+        "kind",
+        "slug",
+        "revision",
+        "content_revision",
+        "size",
+        "created_at",
+        "created_by",
+        "updated_at",
+        "updated_by",
+        "data_key",
+        "content",
+    ],
+    key: 3,
+    numbered_by: None,
+};
+
+const SETTINGS_TRUSTS: Table = Table {
+    name: "settings_trusts",
+    columns: &["issuer", "tenant", "namespace", "environment"],
+    key: 4,
+    numbered_by: None,
+};
+
+pub(super) const SETTINGS_KEYS: Table = Table {
+    name: "settings_keys",
+    columns: &[
+        "id",
+        "secret",
+        "tenant",
+        "namespace",
+        "environment",
+        "public",
+        "name",
+        "created_at",
+        "created_by",
+        "revoked_at",
+    ],
+    key: 1,
+    numbered_by: None,
+};
+
+pub(super) const SETTINGS_ENTRIES: Table = Table {
+    name: "settings_entries",
+    columns: &[
+        "tenant",
+        "namespace",
+        "environment",
+        "kind",
+        "name",
+        "last_version",
+        "live_version",
+        "size",
+        "updated_at",
+        "updated_by",
+        "content",
+    ],
+    key: 5,
+    numbered_by: None,
+};
+
+pub(super) const SETTINGS_SECRET_VERSIONS: Table = Table {
+    name: "settings_secret_versions",
+    columns: &[
+        "tenant",
+        "namespace",
+        "environment",
+        "name",
+        "version",
+        "form",
+        "created_at",
+        "created_by",
+        "sealed",
+    ],
+    key: 5,
+    numbered_by: None,
+};
 
 impl Table {
     /// Returns the statement that adds a row unless one of the same key is there.

@@ -57,10 +57,23 @@ on_every_engine!(
     the_signing_key_is_one_for_all_who_open_the_store_now_and_later,
 );
 
+macro_rules! without_settings {
+    () => {
+        "DROP TABLE settings_requests; DROP TABLE settings_secret_versions; DROP TABLE settings_entries; \
+         DROP TABLE settings_keys; DROP TABLE settings_trusts; DROP TABLE settings_services; \
+         ALTER TABLE changes DROP COLUMN environment; DELETE FROM schema_migrations WHERE number = 4; "
+    };
+}
+
+/// Makes a database what it was before there were settings.
+pub(crate) const WITHOUT_SETTINGS: &str = without_settings!();
 /// Makes a database what it was before there was a gate.
-pub(crate) const WITHOUT_GATE: &str = "DROP TABLE gate_rules; DROP TABLE gate_sites; DROP TABLE gate_keys; \
-     DROP TABLE gate_settings; DROP TABLE gate_orgs; DROP TABLE gate_instances; DROP TABLE gate_cells; \
-     DROP TABLE gate_totals; DROP TABLE gate_batches; DELETE FROM schema_migrations WHERE number = 3";
+pub(crate) const WITHOUT_GATE: &str = concat!(
+    without_settings!(),
+    "DROP TABLE gate_rules; DROP TABLE gate_sites; DROP TABLE gate_keys; DROP TABLE gate_settings; \
+     DROP TABLE gate_orgs; DROP TABLE gate_instances; DROP TABLE gate_cells; DROP TABLE gate_totals; \
+     DROP TABLE gate_batches; DELETE FROM schema_migrations WHERE number = 3",
+);
 
 async fn a_tenant_comes_back_as_it_was_and_counts_its_namespaces(place: Place) {
     let store = place.open().await;
@@ -374,12 +387,12 @@ async fn migrating_again_takes_no_step(place: Place) {
     let first = place.open().await;
     let store = place.open().await;
 
-    assert_eq!(first.migrate().await.unwrap(), 3);
+    assert_eq!(first.migrate().await.unwrap(), 4);
     assert_eq!(first.migrate().await.unwrap(), 0);
     assert_eq!(store.migrate().await.unwrap(), 0);
-    // A step that was not recorded is taken.
+    // Steps that were not recorded are taken.
     place.tamper(WITHOUT_GATE).await;
-    assert_eq!(store.migrate().await.unwrap(), 1);
+    assert_eq!(store.migrate().await.unwrap(), 2);
     store.ping().await.unwrap();
 }
 
@@ -413,7 +426,7 @@ async fn many_open_an_empty_place_at_once(place: Place) {
     for store in opening {
         steps += store.await.unwrap().migrate().await.unwrap();
     }
-    assert_eq!(steps, 3);
+    assert_eq!(steps, 4);
 }
 
 async fn a_closed_store_refuses(place: Place) {

@@ -12,4 +12,5 @@ mod place;
 mod postgres;
 mod proxy;
 mod replicas;
+mod settings;
 mod sqlite;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -13,7 +13,7 @@ use crate::{
     app::App,
     audit::Write,
     checked,
-    extract::{Json, Path},
+    extract::{Json, Path, given, there},
     gate::model::{MOST_SITES, Settings},
     principal::{Permission, Principal},
     problem::{Envelope, Problem, Refusals},
@@ -56,18 +56,6 @@ struct Changes {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u64>, minimum = 1_000, maximum = 300_000)]
     pulse_interval: Option<Option<u64>>,
-}
-
-/// What is there, be it null, is given.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(deserializer).map(Some)
-}
-
-/// What is there is not null.
-fn there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
-    bool::deserialize(deserializer).map(Some)
 }
 
 /// What is set now, and the request's id.

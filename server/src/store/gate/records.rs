@@ -30,8 +30,8 @@ use crate::{
     model::{Page, PageRequest, SecretHash},
     store::{
         cursor::{List, rows},
-        engine::{Engine, Mode, Value, micros},
-        records::Records,
+        engine::{Engine, Value, micros},
+        records::{Records, random},
         tables::{GATE_KEYS, Insert},
     },
 };
@@ -171,19 +171,9 @@ impl<E: Engine> GateStore for Records<E> {
     }
 }
 
-impl<E: Engine> Records<E> {
-    /// Writes what nobody is told of.
-    async fn quiet_write<W: crate::store::engine::Work>(&self, work: W) -> Result<W::Output> {
-        self.engine().run(Mode::Write, Arc::new(work)).await
-    }
-}
-
 /// Returns a new id; later ones are greater, to the millisecond.
 fn batch_id(now: SystemTime) -> Result<String> {
-    let mut random = [0; 16];
-    getrandom::fill(&mut random)
-        .map_err(|error| Error::new(ErrorKind::Io, "draw a random number").source(error.to_string()))?;
-    Ok(Ulid::from_parts(millis(now), u128::from_le_bytes(random)).to_string())
+    Ok(Ulid::from_parts(millis(now), u128::from_le_bytes(random()?)).to_string())
 }
 
 fn millis(time: SystemTime) -> u64 {

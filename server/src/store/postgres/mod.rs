@@ -46,10 +46,11 @@ const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s';
      SET idle_in_transaction_session_timeout = '60s'; \
      SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'";
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, name: "records", script: include_str!("migrations/0001_records.sql") },
     Migration { number: 2, name: "changes", script: include_str!("migrations/0002_changes.sql") },
     Migration { number: 3, name: "gate", script: include_str!("migrations/0003_gate.sql") },
+    Migration { number: 4, name: "settings", script: include_str!("migrations/0004_settings.sql") },
 ];
 
 impl PostgresStore {

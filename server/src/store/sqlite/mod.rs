@@ -35,10 +35,11 @@ const READERS: u32 = 4;
 /// How often to look for what other processes changed: one read of a row that is in memory.
 const LOOK: Duration = Duration::from_secs(1);
 
-const MIGRATIONS: [Migration; 3] = [
+const MIGRATIONS: [Migration; 4] = [
     Migration { number: 1, name: "records", script: include_str!("migrations/0001_records.sql") },
     Migration { number: 2, name: "changes", script: include_str!("migrations/0002_changes.sql") },
     Migration { number: 3, name: "gate", script: include_str!("migrations/0003_gate.sql") },
+    Migration { number: 4, name: "settings", script: include_str!("migrations/0004_settings.sql") },
 ];
 
 impl SqliteStore {

@@ -1,0 +1,204 @@
+//! Configs of a service.
+
+use axum::{Json as Answer, extract::State};
+use http::HeaderMap;
+use leverframe::rfc3339;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    entries::{Asked, WrittenAnswer, absent, held, part},
+    place::{EntryPath, ServicePath, entry, named},
+};
+use crate::{
+    app::App,
+    extract::{Json, PageQuery, Path, Query},
+    principal::Principal,
+    problem::{Envelope, Problem, Refusals},
+    request::RequestInfo,
+    routes::settings::configs::ConfigWrite,
+    settings::{
+        ChangeRequest,
+        model::{Entry, EntryKind},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, delete))
+}
+
+/// A config.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConfigView {
+    key: String,
+    version: u64,
+    /// As it was written: references are not resolved.
+    #[schema(value_type = Value)]
+    value: serde_json::Value,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// The id of the token or of the key that it was written with.
+    updated_by: String,
+}
+
+/// A config, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConfigAnswer {
+    config: ConfigView,
+    request_id: String,
+}
+
+/// Configs, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct ConfigsAnswer {
+    configs: Vec<ConfigView>,
+    /// Counts the writes to everything that the environment has.
+    revision: u64,
+    /// What to pass as `cursor` for the part that follows; null at the end.
+    next_cursor: Option<String>,
+    request_id: String,
+}
+
+impl From<&Entry> for ConfigView {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            key: entry.key.clone(),
+            version: entry.version,
+            value: serde_json::from_str(&entry.content).unwrap_or_default(),
+            updated_at: rfc3339(entry.updated_at),
+            updated_by: entry.updated_by.clone(),
+        }
+    }
+}
+
+/// Lists the configs that an environment has itself, by key.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        PageQuery
+    ),
+    responses((status = 200, description = "The configs", body = ConfigsAnswer), Refusals)
+)]
+async fn list(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<ServicePath>,
+    Query(asked): Query<PageQuery>,
+) -> Result<Answer<ConfigsAnswer>, Problem> {
+    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let (part, next_cursor) = part(&held.configs, |entry| &entry.key, asked)?;
+    Ok(Answer(ConfigsAnswer {
+        configs: part.iter().map(ConfigView::from).collect(),
+        revision: held.revision,
+        next_cursor,
+        request_id: info.id().to_owned(),
+    }))
+}
+
+/// Returns a config that an environment has itself.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The config's name"),
+    ),
+    responses((status = 200, description = "The config", body = ConfigAnswer), Refusals)
+)]
+async fn get(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+) -> Result<Answer<ConfigAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let held = held(&app, &principal, &id).await?;
+    let config = held.configs.iter().find(|entry| entry.key == key);
+    let config = config.map(ConfigView::from).ok_or_else(|| absent(EntryKind::Config))?;
+    Ok(Answer(ConfigAnswer { config, request_id: info.id().to_owned() }))
+}
+
+/// Writes a config. Clients that follow have it at once.
+#[utoipa::path(
+    put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+    tag = "settings", security(("bearer" = [])), request_body = ConfigWrite,
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The config's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+    ),
+    responses(
+        (status = 200, description = "It is written", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn put(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    headers: HeaderMap,
+    body: Result<Json<ConfigWrite>, Problem>,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Config,
+        key: &key,
+    };
+    asked.write(body.map(|Json(config)| config.into())).await.map(Answer)
+}
+
+/// Deletes a config.
+#[utoipa::path(
+    delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The config's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+    ),
+    responses(
+        (status = 200, description = "It is gone", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn delete(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    headers: HeaderMap,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Config,
+        key: &key,
+    };
+    asked.write(Ok(ChangeRequest::Delete)).await.map(Answer)
+}

@@ -1,0 +1,204 @@
+//! Flags of a service.
+
+use axum::{Json as Answer, extract::State};
+use http::HeaderMap;
+use leverframe::rfc3339;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    entries::{Asked, WrittenAnswer, absent, held, part},
+    place::{EntryPath, ServicePath, entry, named},
+};
+use crate::{
+    app::App,
+    extract::{Json, PageQuery, Path, Query},
+    principal::Principal,
+    problem::{Envelope, Problem, Refusals},
+    request::RequestInfo,
+    settings::{
+        ChangeRequest,
+        FlagWrite,
+        model::{Entry, EntryKind},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get, put, delete))
+}
+
+/// A flag.
+#[derive(Debug, Serialize, ToSchema)]
+struct FlagView {
+    key: String,
+    version: u64,
+    /// As it was written.
+    value: FlagWrite,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// The id of the token or of the key that it was written with.
+    updated_by: String,
+}
+
+/// A flag, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct FlagAnswer {
+    flag: FlagView,
+    request_id: String,
+}
+
+/// Flags, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct FlagsAnswer {
+    flags: Vec<FlagView>,
+    /// Counts the writes to everything that the environment has.
+    revision: u64,
+    /// What to pass as `cursor` for the part that follows; null at the end.
+    next_cursor: Option<String>,
+    request_id: String,
+}
+
+impl From<&Entry> for FlagView {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            key: entry.key.clone(),
+            version: entry.version,
+            // What was kept was checked.
+            value: serde_json::from_str(&entry.content).unwrap_or_default(),
+            updated_at: rfc3339(entry.updated_at),
+            updated_by: entry.updated_by.clone(),
+        }
+    }
+}
+
+/// Lists the flags that an environment has itself, by key.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        PageQuery
+    ),
+    responses((status = 200, description = "The flags", body = FlagsAnswer), Refusals)
+)]
+async fn list(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<ServicePath>,
+    Query(asked): Query<PageQuery>,
+) -> Result<Answer<FlagsAnswer>, Problem> {
+    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let (part, next_cursor) = part(&held.flags, |entry| &entry.key, asked)?;
+    Ok(Answer(FlagsAnswer {
+        flags: part.iter().map(FlagView::from).collect(),
+        revision: held.revision,
+        next_cursor,
+        request_id: info.id().to_owned(),
+    }))
+}
+
+/// Returns a flag that an environment has itself.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The flag's name"),
+    ),
+    responses((status = 200, description = "The flag", body = FlagAnswer), Refusals)
+)]
+async fn get(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+) -> Result<Answer<FlagAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let held = held(&app, &principal, &id).await?;
+    let flag = held.flags.iter().find(|entry| entry.key == key);
+    let flag = flag.map(FlagView::from).ok_or_else(|| absent(EntryKind::Flag))?;
+    Ok(Answer(FlagAnswer { flag, request_id: info.id().to_owned() }))
+}
+
+/// Writes a flag. Clients that follow have it at once.
+#[utoipa::path(
+    put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+    tag = "settings", security(("bearer" = [])), request_body = FlagWrite,
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The flag's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+    ),
+    responses(
+        (status = 200, description = "It is written", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn put(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    headers: HeaderMap,
+    body: Result<Json<FlagWrite>, Problem>,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Flag,
+        key: &key,
+    };
+    asked.write(body.map(|Json(flag)| flag.into())).await.map(Answer)
+}
+
+/// Deletes a flag.
+#[utoipa::path(
+    delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The flag's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+    ),
+    responses(
+        (status = 200, description = "It is gone", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn delete(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    headers: HeaderMap,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Flag,
+        key: &key,
+    };
+    asked.write(Ok(ChangeRequest::Delete)).await.map(Answer)
+}

@@ -1,0 +1,319 @@
+//! Secrets of a service: lists and versions tell what there is, and one route tells a value.
+
+use axum::{Json as Answer, extract::State};
+use http::HeaderMap;
+use leverframe::rfc3339;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    entries::{Asked, WrittenAnswer, absent, held, part, target},
+    place::{EntryPath, ServicePath, entry, existing, named, require},
+};
+use crate::{
+    app::App,
+    audit::Write,
+    extract::{Json, PageQuery, Path, Query},
+    principal::{Permission, Principal},
+    problem::{Envelope, Problem, Refusals},
+    request::RequestInfo,
+    routes::settings::secrets::SecretWrite,
+    settings::{
+        ChangeRequest,
+        model::{EntryKind, SecretForm, SecretVersion, is_key},
+    },
+};
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get, put, delete))
+        .routes(routes!(versions))
+        .routes(routes!(value))
+}
+
+/// A version of a secret, without its value.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretView {
+    key: String,
+    version: u64,
+    form: SecretForm,
+    #[schema(format = DateTime)]
+    updated_at: String,
+    /// The id of the token or of the key that it was written with.
+    updated_by: String,
+}
+
+/// A secret, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretAnswer {
+    secret: SecretView,
+    request_id: String,
+}
+
+/// Secrets, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretsAnswer {
+    secrets: Vec<SecretView>,
+    /// Counts the writes to everything that the environment has.
+    revision: u64,
+    /// What to pass as `cursor` for the part that follows; null at the end.
+    next_cursor: Option<String>,
+    request_id: String,
+}
+
+/// Versions of a secret, and the request's id.
+#[derive(Debug, Serialize, ToSchema)]
+struct SecretVersionsAnswer {
+    versions: Vec<SecretView>,
+    request_id: String,
+}
+
+/// The value of a secret, and the request's id.
+#[derive(Serialize, ToSchema)]
+struct SecretValueAnswer {
+    secret: SecretView,
+    /// The text; of a file, what is in it; of a file of bytes, those in base64.
+    value: String,
+    request_id: String,
+}
+
+/// Which version is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct VersionQuery {
+    /// One version.
+    #[param(minimum = 1)]
+    version: Option<u64>,
+}
+
+impl From<&SecretVersion> for SecretView {
+    fn from(secret: &SecretVersion) -> Self {
+        Self {
+            key: secret.key.clone(),
+            version: secret.version,
+            form: secret.form,
+            updated_at: rfc3339(secret.created_at),
+            updated_by: secret.created_by.clone(),
+        }
+    }
+}
+
+/// Lists the secrets that an environment has itself, by key, without their values.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        PageQuery
+    ),
+    responses((status = 200, description = "The secrets", body = SecretsAnswer), Refusals)
+)]
+async fn list(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<ServicePath>,
+    Query(asked): Query<PageQuery>,
+) -> Result<Answer<SecretsAnswer>, Problem> {
+    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let (part, next_cursor) = part(&held.secrets, |secret| &secret.key, asked)?;
+    Ok(Answer(SecretsAnswer {
+        secrets: part.iter().map(SecretView::from).collect(),
+        revision: held.revision,
+        next_cursor,
+        request_id: info.id().to_owned(),
+    }))
+}
+
+/// Returns what is known of a secret that an environment has itself, but for its value.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The secret's name"),
+    ),
+    responses((status = 200, description = "The secret, without its value", body = SecretAnswer), Refusals)
+)]
+async fn get(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+) -> Result<Answer<SecretAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let held = held(&app, &principal, &id).await?;
+    let secret = held.secrets.iter().find(|secret| secret.key == key);
+    let secret = secret.map(SecretView::from).ok_or_else(|| absent(EntryKind::Secret))?;
+    Ok(Answer(SecretAnswer { secret, request_id: info.id().to_owned() }))
+}
+
+/// Writes a version of a secret. Clients that follow have it at once.
+#[utoipa::path(
+    put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+    tag = "settings", security(("bearer" = [])), request_body = SecretWrite,
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The secret's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+    ),
+    responses(
+        (status = 200, description = "It is written", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn put(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    headers: HeaderMap,
+    body: Result<Json<SecretWrite>, Problem>,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Secret,
+        key: &key,
+    };
+    asked.write(body.map(|Json(secret)| secret.into())).await.map(Answer)
+}
+
+/// Deletes a secret, or one version of it: then the newest one that remains is handed out.
+#[utoipa::path(
+    delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The secret's name"),
+        ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
+        VersionQuery
+    ),
+    responses(
+        (status = 200, description = "It is gone", body = WrittenAnswer),
+        (status = 409, description = "Another version is current", body = Envelope),
+        Refusals
+    )
+)]
+async fn delete(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    query: Result<Query<VersionQuery>, Problem>,
+    headers: HeaderMap,
+) -> Result<Answer<WrittenAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let asked = Asked {
+        app: &app,
+        principal: &principal,
+        info: &info,
+        headers: &headers,
+        id: &id,
+        kind: EntryKind::Secret,
+        key: &key,
+    };
+    let change = query.map(|Query(query)| {
+        query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion)
+    });
+    asked.write(change).await.map(Answer)
+}
+
+/// Lists the versions of a secret that are kept, newest first, without their values.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/versions",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The secret's name"),
+    ),
+    responses((status = 200, description = "At most 100", body = SecretVersionsAnswer), Refusals)
+)]
+async fn versions(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+) -> Result<Answer<SecretVersionsAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    require(&principal, Permission::SettingsRead, &id)?;
+    existing(&app, &id).await?;
+    let versions = kept(&app, &id, &key).await?;
+    let versions = versions.iter().map(SecretView::from).collect();
+    Ok(Answer(SecretVersionsAnswer { versions, request_id: info.id().to_owned() }))
+}
+
+/// Returns the versions of a secret that has any.
+async fn kept(
+    app: &App,
+    id: &crate::settings::model::ServiceId,
+    key: &str,
+) -> Result<Vec<SecretVersion>, Problem> {
+    let versions = if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
+    if versions.is_empty() { Err(absent(EntryKind::Secret)) } else { Ok(versions) }
+}
+
+/// Tells the value of a secret. That it is told is in the audit log before it is.
+///
+/// For superadmins and tenant admins.
+#[utoipa::path(
+    get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/value",
+    tag = "settings", security(("bearer" = [])),
+    params(
+        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
+        ("namespace" = String, Path, description = "Slug"),
+        ("environment" = String, Path, description = "Its name"),
+        ("key" = String, Path, description = "The secret's name"),
+        VersionQuery
+    ),
+    responses((status = 200, description = "The value", body = SecretValueAnswer), Refusals)
+)]
+async fn value(
+    State(app): State<App>,
+    principal: Principal,
+    info: RequestInfo,
+    Path(path): Path<EntryPath>,
+    query: Result<Query<VersionQuery>, Problem>,
+) -> Result<Answer<SecretValueAnswer>, Problem> {
+    let (id, key) = entry(&principal, path)?;
+    let write = Write::new(&app, &principal, &info, "secret.read", Some(&id.tenant), &target(&id, &key));
+    let outcome = async {
+        require(&principal, Permission::SecretRead, &id)?;
+        let Query(query) = query?;
+        let service = existing(&app, &id).await?;
+        let versions = kept(&app, &id, &key).await?;
+        let wanted = |secret: &&SecretVersion| query.version.is_none_or(|version| secret.version == version);
+        let secret = versions.iter().find(wanted).ok_or_else(|| absent(EntryKind::Secret))?;
+        let value = app.settings().open(&service, secret)?;
+        Ok((SecretView::from(secret), value))
+    }
+    .await;
+    let (secret, value) = match outcome {
+        Ok(opened) => opened,
+        Err(problem) => return app.audited(write, Err(problem), |_: &Answer<_>| String::new()).await,
+    };
+    app.audited_first(write, &format!("version {}", secret.version)).await?;
+    let answer =
+        SecretValueAnswer { secret, value: value.expose().to_owned(), request_id: info.id().to_owned() };
+    Ok(Answer(answer))
+}

@@ -1,0 +1,6 @@
+//! Settings, over the wire and on the machine itself.
+#![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
+
+mod machine;
+#[path = "../support/mod.rs"]
+mod support;
