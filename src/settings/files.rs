@@ -21,17 +21,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use zeroize::Zeroizing;
 
 use super::{
     NexusError,
     error::shown,
     model::{Form, SecretEntry},
 };
-use crate::{
-    config::ambient_environment, durable, encoding::from_base64, rfc3339, text_table::TextTable,
-    traits::Clock,
-};
+use crate::{config::ambient_environment, durable, rfc3339, text_table::TextTable, traits::Clock};
 
 /// What the name of every folder begins with.
 const PREFIX: &str = "leverframe-settings";
@@ -179,23 +175,11 @@ impl Files {
         {
             return Ok(written.path.clone());
         }
-        let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-        let decoded;
-        let content = match secret.form {
-            Form::FileInBase64 => {
-                let bytes = from_base64(secret.value.expose());
-                decoded = Zeroizing::new(bytes.ok_or_else(|| invalid("its content is no base64"))?);
-                &decoded[..]
-            }
-            Form::Unknown => {
-                return Err(invalid("its content is in an encoding that this version does not know"));
-            }
-            Form::File | Form::Text => secret.value.expose().as_bytes(),
-        };
+        let content = secret.decoded()?;
         let folder = self.folder(state)?;
         let name = |salt: u8| self.names.hash_one((key, salt));
         let path = folder.join(format!("{:016x}{:016x}", name(0), name(1)));
-        durable::replace(&path, content)?;
+        durable::replace(&path, &content)?;
         let written = Written { path: path.clone(), version: secret.version, digest };
         state.written.insert(key.to_owned(), written);
         Ok(path)
