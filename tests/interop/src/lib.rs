@@ -14,7 +14,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use settings::{ISSUER, Issuer};
 use tempfile::TempDir;
-use tracing::subscriber::DefaultGuard;
+use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A server of the test's own, on a port that is free.
@@ -184,6 +184,19 @@ impl Log {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
         (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// Begins to listen to everything that this process logs on whichever thread, and never ends.
+    ///
+    /// # Panics
+    /// When somebody else listens already.
+    #[must_use]
+    pub fn everything() -> Self {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(log.clone());
+        let set = tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish());
+        set.expect("nobody else listens");
+        log
     }
 
     /// Returns what was logged so far.
