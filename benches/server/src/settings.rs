@@ -4,14 +4,15 @@
 //! own. All share the machine's processors. A time goes from when the write is sent, so that it holds the commit as well.
 
 use std::{
+    path::Path,
     sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
-use leverframe::{NexusClient, backends::clock_system::SystemClock, traits::Clock};
+use leverframe::{NexusClient, Secret, backends::clock_system::SystemClock, traits::Clock};
 use leverframe_server::{
     admin::Admin,
-    settings::{IssuedSettingsKey, NewSettingsKey, model::{Kind, ServiceId}},
+    settings::{Keyring, NewSettingsKey, model::{Kind, ServiceId}},
     store,
 };
 
@@ -20,7 +21,7 @@ use crate::{
     load::once,
     options::Options,
     report::Report,
-    stage::{Stage, keyed},
+    stage::{Stage, request},
     streams::rows,
 };
 
@@ -35,12 +36,13 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) {
     }
     eprintln!("measuring {NAME}");
     let data = tempfile::tempdir().expect("a folder");
-    let issued = stage.runtime.block_on(furnish(data.path()));
-    let key = issued.secret.expose();
+    let secret = stage.runtime.block_on(furnish(data.path()));
+    let key = secret.expose();
     let server = Child::start(data.path(), None);
     let put = |name: &str, number: usize| {
         let body = format!("{{\"value\":{number}}}");
-        let target = keyed(server.address, key, ("PUT", &format!("/v1/configs/{name}")), body.as_bytes());
+        let line = ("PUT", &*format!("/v1/configs/{name}"));
+        let target = request(server.address, key, line, "application/json", body.as_bytes());
         stage.runtime.block_on(once(&target));
     };
     // A service of some size: fifty configs beside the one that changes.
@@ -61,10 +63,10 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) {
                 .build()
                 .expect("a client");
             let tell = tell.clone();
-            let weak = client.clone();
+            let reader = client.clone();
             let watching = client.on_change(move |_| {
                 // Nobody listens any more where the measurement is over.
-                let _ = tell.send((weak.get_config("changing"), Instant::now()));
+                let _ = tell.send((reader.get_config("changing"), Instant::now()));
             });
             (client, watching)
         })
@@ -88,14 +90,20 @@ pub(crate) fn measure(stage: &Stage, options: &Options, report: &mut Report) {
             }
         }
     }
-    drop(clients);
+    for (client, watching) in clients {
+        drop(watching);
+        client.close();
+    }
     rows(report, NAME, &times, MOST_MS);
 }
 
-async fn furnish(data: &std::path::Path) -> IssuedSettingsKey {
+/// Makes a service and its secret key.
+async fn furnish(data: &Path) -> Secret {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let store = store::open(data, None, Arc::clone(&clock)).await.expect("a store");
-    let admin = Admin::new(Arc::clone(&store), clock);
+    let keyring = Keyring::in_directory(data).expect("a master key");
     let new = NewSettingsKey::new(ServiceId::new("acme", "payments", "production"), false);
-    todo!()
+    let made = Admin::new(Arc::clone(&store), clock).settings_key(&keyring, &new, Kind::Backend).await;
+    store.close().await;
+    made.expect("a key").issued.secret
 }
