@@ -7,6 +7,7 @@ mod admin;
 pub(crate) mod checked;
 mod data_key;
 mod envelope;
+pub mod exchange;
 mod issue;
 pub mod keyring;
 pub mod model;
@@ -19,6 +20,7 @@ mod store;
 pub use self::{
     admin::MadeSettingsKey,
     data_key::DataKey,
+    exchange::Federation,
     issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
     keyring::Keyring,
     store::SettingsStore,
