@@ -5,7 +5,7 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -99,6 +99,8 @@ fn made(text: &str, dir: &Path, clock: &Arc<dyn Clock>) -> Result<Inner> {
     // What is believed because of where it comes from takes no detour that a variable names.
     client.proxy = Secret::new("none");
     client.gzip = false;
+    // A host that is signed goes along in the request, which is a matter of HTTP/1.
+    client.http2 = false;
     if let Some(ca_file) = &content.ca_file {
         client.ca_file = dir.join(ca_file);
     }
@@ -114,7 +116,7 @@ fn made(text: &str, dir: &Path, clock: &Arc<dyn Clock>) -> Result<Inner> {
         issuers.push(issuer(named, dir, &transport, clock).map_err(|error| error.with("issuer", name))?);
     }
     let aws = content.aws_iam.map(|aws| aws_of(aws, &transport)).transpose()?;
-    Ok(Inner { issuers, aws, lasts: Duration::from_secs(lasts) })
+    Ok(Inner { issuers, aws, lasts: Duration::from_secs(lasts), recorded: Mutex::default() })
 }
 
 fn issuer(

@@ -24,6 +24,13 @@ pub(crate) enum Refused {
 }
 
 impl Refusal {
+    /// The body is no request for a session.
+    pub(crate) fn unreadable() -> Self {
+        Self::malformed(
+            "the body must be an object with `oidc_token`, or with `provider` and `aws_sts_request`",
+        )
+    }
+
     pub(super) fn malformed(message: &'static str) -> Self {
         Self { kind: Refused::Malformed(message), issuer: "unknown".to_owned() }
     }
