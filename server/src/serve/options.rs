@@ -137,8 +137,8 @@ impl ServeOptions {
         Ok(match (&self.master_key_file, &self.master_key) {
             (Some(file), _) => Some(Keyring::from_file(file)?),
             (None, Some(key)) => Some(Keyring::from_secret(key)?),
-            // Servers that share a database share no directory.
-            (None, None) if self.database.is_some() => None,
+            // Servers that share a database share no directory; and a store of the caller's own needs none.
+            (None, None) if self.database.is_some() || self.store.is_some() && !self.data.is_dir() => None,
             (None, None) => Some(Keyring::in_directory(&self.data)?),
         })
     }

@@ -51,10 +51,15 @@ impl Server {
             Arc::clone(&options.clock),
             options.limits,
             options.metrics_token.clone(),
+            options.keyring()?,
         );
+        if let Some(federation) = options.federation()? {
+            app.set_federation(federation);
+        }
         app.hub().start();
         app.hub().prepare().await?;
         app.gate().start();
+        app.settings().start();
         let following = tokio::spawn(app.clone().follow(store.notices())).abort_handle();
         let frontend = Frontend::new(app.clone(), routes::router(app.clone()), tls.clone());
         let (ended, _) = watch::channel(None);

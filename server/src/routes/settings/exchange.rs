@@ -17,7 +17,9 @@ use crate::{
     problem::{Problem, Refusals},
     request::RequestInfo,
     settings::{
-        exchange::{Ask, Federation, Host, Refusal, choose},
+        self,
+        exchange::{Ask, Federation, Refusal, choose},
+        host::Host,
         model::{Service, Trust},
         session::Session,
     },
@@ -78,6 +80,9 @@ async fn exchange(
         Ok(believed) => believed,
         Err(refusal) => return Err(refused(&app, federation, refusal, &info).await),
     };
+    if let Some(problem) = settings::refusal(&service, info.wall()) {
+        return Err(problem);
+    }
     let signer = app.hub().signer().await?;
     let token: Secret = session.sign(&signer);
     let target = service.id.to_string();

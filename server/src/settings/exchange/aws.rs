@@ -10,11 +10,11 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use leverframe::traits::{Request, Transport};
 
 use super::{
-    Host, Proof, Refusal,
-    host::plain,
+    Proof, Refusal,
     signed::{BODY, LIFE, Signed, SignedRequest},
     sts, trusts,
 };
+use crate::settings::host::{Host, plain};
 
 /// What trusts and clients call it.
 pub(super) const PROVIDER: &str = "aws_iam";

@@ -7,7 +7,6 @@
 mod algorithm;
 mod aws;
 mod file;
-mod host;
 mod key;
 mod keys;
 mod proof;
@@ -32,12 +31,12 @@ use serde::Deserialize;
 
 use self::{aws::Aws, keys::Keys, token::Token};
 pub(crate) use self::{
-    host::Host,
     proof::Proof,
     refusal::{Refusal, Refused},
     signed::SignedRequest,
     trusts::choose,
 };
+use super::host::Host;
 
 /// The issuers whose tokens are believed; clones share them.
 #[derive(Clone)]

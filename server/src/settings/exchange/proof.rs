@@ -54,7 +54,8 @@ impl Proof {
         };
         let is = |found: &Value| match found {
             Value::String(text) => text == value,
-            Value::Bool(_) | Value::Number(_) => found.to_string() == value,
+            Value::Bool(flag) => value == if *flag { "true" } else { "false" },
+            Value::Number(number) => *value == *number.to_string(),
             _ => false,
         };
         found.flatten().is_some_and(|found| match found {

@@ -1,7 +1,10 @@
 //! Which service somebody is, by what they have proven.
 
-use super::{Host, Proof, Refusal};
-use crate::settings::model::{Kind, Service, Trust};
+use super::{Proof, Refusal};
+use crate::settings::{
+    host::Host,
+    model::{Kind, Service, Trust},
+};
 
 /// Finds the one service that believes the proof: of the host that was asked, where its name says which; else the only
 /// one that does.

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::App,
     audit::Write,
-    extract::{Json, PageQuery, Path, Query},
+    extract::{PageQuery, Path, Query, WipedJson},
     principal::{Permission, Principal},
     problem::{Envelope, Problem, Refusals},
     request::RequestInfo,
@@ -179,7 +179,7 @@ async fn put(
     info: RequestInfo,
     Path(path): Path<EntryPath>,
     headers: HeaderMap,
-    body: Result<Json<SecretWrite>, Problem>,
+    body: Result<WipedJson<SecretWrite>, Problem>,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
     let (id, key) = entry(&principal, path)?;
     let asked = Asked {
@@ -191,7 +191,7 @@ async fn put(
         kind: EntryKind::Secret,
         key: &key,
     };
-    asked.write(body.map(|Json(secret)| secret.into())).await.map(Answer)
+    asked.write(body.and_then(|WipedJson(secret)| secret.try_into())).await.map(Answer)
 }
 
 /// Deletes a secret, or one version of it: then the newest one that remains is handed out.

@@ -42,12 +42,67 @@ impl Host {
     }
 
     /// Returns the host and the port, without a port that goes without saying.
-    pub(super) fn plain(&self) -> &str {
+    pub(crate) fn plain(&self) -> &str {
         plain(&self.0)
     }
 }
 
 /// Cuts off a port that goes without saying.
-pub(super) fn plain(host: &str) -> &str {
+pub(crate) fn plain(host: &str) -> &str {
     host.strip_suffix(":443").or_else(|| host.strip_suffix(":80")).unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn the_first_label_of_the_host_names_the_service_whatever_the_port() {
+        let is = |host: &'static str| {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            Host::of(&headers, &Uri::from_static("/v1/sync")).may_be("acme-web-prod")
+        };
+
+        for host in [
+            "acme-web-prod.westyx.dev",
+            "ACME-web-prod.api.example.com:8443",
+            "acme-web-prod",
+            "acme-web-prod:1",
+            "127.0.0.1",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:8080",
+            "localhost",
+            "LocalHost:3",
+        ] {
+            assert!(is(host), "{host}");
+        }
+        for host in [
+            "",
+            "acme-web.example.com",
+            "x.acme-web-prod",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            ":1",
+        ] {
+            assert!(!is(host), "{host}");
+        }
+        let in_uri = Uri::from_static("https://acme-web-prod.example.com:1/v1/sync");
+        assert!(Host::of(&HeaderMap::new(), &in_uri).may_be("acme-web-prod"));
+        assert!(!Host::of(&HeaderMap::new(), &Uri::from_static("/")).may_be("acme-web-prod"));
+    }
+
+    #[test]
+    fn a_port_goes_without_saying_or_is_said() {
+        for (host, shown) in
+            [("A.example:443", "a.example"), ("a.example:80", "a.example"), ("a:8443", "a:8443"), ("a", "a")]
+        {
+            assert_eq!(Host::new(host).plain(), shown);
+        }
+        let mut two = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static("a"))]);
+        two.append(header::HOST, HeaderValue::from_static("b"));
+        assert_eq!(Host::of(&two, &Uri::from_static("/")).plain(), "");
+    }
 }
