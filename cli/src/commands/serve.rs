@@ -3,12 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use leverframe::{Error, ErrorKind, Secret, config::ambient_environment};
-use leverframe_server::{Running, ServeOptions, Server, TlsFiles};
+use leverframe_server::{Running, ServeOptions, Server, TlsFiles, settings::Keyring};
 use tracing_subscriber::{EnvFilter, filter::Directive};
 
 use super::secret_file;
 use crate::{
-    args::{LogFormat, ServeArgs, StoreArgs},
+    args::{LogFormat, MasterKeyArgs, ServeArgs, StoreArgs},
     failure::{Failure, exit},
     output::{BOLD, CYAN, DIM, Out, styled},
     signals::{Asked, Signals},
@@ -83,6 +83,10 @@ fn options(args: &ServeArgs) -> Result<ServeOptions, Failure> {
     if let Some(path) = &args.metrics_token_file {
         options.metrics_token = Some(secret_file("read the token for metrics", path)?);
     }
+    master_key(&args.master_key, &mut options);
+    if let Some(path) = &args.issuers_file {
+        options.issuers_file = Some(path.clone());
+    }
     Ok(options)
 }
 
@@ -99,6 +103,23 @@ pub(super) fn place(args: &StoreArgs, options: &mut ServeOptions) -> Result<(), 
     };
     options.database = named.or(options.database.take());
     Ok(())
+}
+
+/// Returns the master keys: of the file that is named, or else of what the environment says, or of the data directory.
+pub(super) fn keyring(args: &MasterKeyArgs, options: &ServeOptions) -> Result<Keyring, Failure> {
+    let mut options = options.clone();
+    master_key(args, &mut options);
+    options.keyring()?.ok_or_else(|| {
+        Failure::usage("no master key is given").with_hint(
+            "name a file that every server has with `--master-key-file`, or set LEVERFRAME_MASTER_KEY_FILE",
+        )
+    })
+}
+
+fn master_key(args: &MasterKeyArgs, options: &mut ServeOptions) {
+    if let Some(path) = &args.master_key_file {
+        options.master_key_file = Some(path.clone());
+    }
 }
 
 const DATABASE_URL: &str = "LEVERFRAME_DATABASE_URL";

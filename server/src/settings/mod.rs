@@ -13,6 +13,7 @@ pub(crate) mod exchange;
 mod flags;
 mod heads;
 pub(crate) mod host;
+mod import;
 mod issue;
 pub mod keyring;
 mod keys;
@@ -40,7 +41,9 @@ pub use self::{
     store::SettingsStore,
 };
 pub(crate) use self::{
+    admin::key_word,
     caller::Caller,
+    import::{Fate, Wanted},
     state::refusal,
     write::{ChangeRequest, Precondition},
 };

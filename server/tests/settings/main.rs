@@ -3,5 +3,6 @@
 
 mod exchange;
 mod machine;
+mod operators;
 #[path = "../support/mod.rs"]
 mod support;

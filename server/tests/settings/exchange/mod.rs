@@ -355,7 +355,7 @@ async fn our_own_client_lives_on_sessions() {
     };
 
     let work = tokio::task::spawn_blocking(move || {
-        let refused = create(bad).err().expect("it is for somebody else");
+        let refused = create(bad).expect_err("it is for somebody else");
         assert!(matches!(refused, NexusError::WifTokenExchangeFailed(_)), "{refused:?}");
         let client = create(good).unwrap();
         assert_eq!((client.kind(), client.key_type().to_owned()), ("backend".to_owned(), "sk".to_owned()));
