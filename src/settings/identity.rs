@@ -30,7 +30,7 @@ pub(super) fn credentials(
 }
 
 /// Makes a transport that goes to metadata services without a proxy, whatever the environment names.
-fn direct(clock: &Arc<dyn Clock>) -> Result<Arc<dyn Transport>> {
+pub(super) fn direct(clock: &Arc<dyn Clock>) -> Result<Arc<dyn Transport>> {
     let config = HttpClientConfig { proxy: Secret::new("none"), ..HttpClientConfig::default() };
     let clock = Arc::clone(clock);
     #[cfg(feature = "http-in-process")]

@@ -86,6 +86,12 @@ impl Kind {
             Self::Umbrella => "umbrella",
         }
     }
+
+    /// Returns true unless everything of it may be shown to users.
+    #[must_use]
+    pub const fn has_secrets(self) -> bool {
+        !matches!(self, Self::Frontend)
+    }
 }
 
 /// A service.
