@@ -50,7 +50,10 @@ async fn what_is_left_out_of_an_environment_stays_and_what_is_null_is_taken_away
     let set = put(&server, &path, &server.root, &json!({"slug": "shop", "quarantine": null})).await.json();
     let set = &set["environment"];
 
-    assert_eq!((&set["slug"], &set["quarantine"], &set["revision"]), (&json!("shop"), &Value::Null, &json!(3)));
+    assert_eq!(
+        (&set["slug"], &set["quarantine"], &set["revision"]),
+        (&json!("shop"), &Value::Null, &json!(3))
+    );
     assert_eq!(set["inherits"], json!({"namespace": "payments", "environment": "base"}));
     assert_eq!((&set["ab_enabled"], &set["billing_overdue"]), (&json!(false), &json!(true)));
     assert_eq!(set["trusts"], json!([trust]));
@@ -78,19 +81,23 @@ async fn an_environment_that_cannot_be_is_refused() {
         (&path, json!({"slug": "a.b"}), bad.clone()),
         (&path, json!({"slug": null}), bad.clone()),
         (&path, json!({"trusts": null}), bad.clone()),
-        (&path, json!({"trusts": [{"id": "a", "issuer": "b", "audience": "c", "subject": "*"}]}), bad.clone()),
+        (
+            &path,
+            json!({"trusts": [{"id": "a", "issuer": "b", "audience": "c", "subject": "*"}]}),
+            bad.clone(),
+        ),
         (&path, json!({"inherits": {"namespace": "payments", "environment": "web"}}), bad.clone()),
         (&path, json!({"inherits": {"namespace": "payments", "environment": "nowhere"}}), bad.clone()),
         (&path, json!({"quarantine": {"reason": "bulk", "expires_at": "tomorrow"}}), bad.clone()),
-        (&path, json!({"quarantine": {"reason": "Bulk!", "expires_at": "2030-01-01T00:00:00Z"}}), bad.clone()),
+        (
+            &path,
+            json!({"quarantine": {"reason": "Bulk!", "expires_at": "2030-01-01T00:00:00Z"}}),
+            bad.clone(),
+        ),
         (&path, json!({"colour": "red"}), bad.clone()),
         (&format!("{ALL}/new"), json!({"ab_enabled": true}), bad.clone()),
         (&format!("{ALL}/New"), json!({"kind": "backend"}), bad.clone()),
-        (
-            &nowhere,
-            json!({"kind": "backend"}),
-            refused(404, "not_found"),
-        ),
+        (&nowhere, json!({"kind": "backend"}), refused(404, "not_found")),
     ] {
         assert_eq!(told(&put(&server, path, &server.root, &body).await), expected, "{body}");
     }
@@ -138,7 +145,11 @@ async fn entries_are_written_in_versions_and_nobodys_change_is_lost() {
     let rules = json!([{"attribute": "plan", "op": "eq", "value": "pro"}]);
     for (kind, first, second) in [
         ("configs", json!({"value": {"retries": 3}}), json!({"value": 18_446_744_073_709_551_615_u64})),
-        ("flags", json!({"is_active": true, "rollout_percent": 12.5, "rules": rules}), json!({"is_active": false})),
+        (
+            "flags",
+            json!({"is_active": true, "rollout_percent": 12.5, "rules": rules}),
+            json!({"is_active": false}),
+        ),
         ("secrets", json!({"value": "one"}), json!({"value": "dHdv", "type": "file", "encoding": "base64"})),
     ] {
         let at = format!("{path}/{kind}/app.limit");
@@ -159,7 +170,10 @@ async fn entries_are_written_in_versions_and_nobodys_change_is_lost() {
         assert_eq!((&held["key"], &held["version"]), (&json!("app.limit"), &json!(2)));
         match kind {
             "configs" => {
-                assert_eq!((&held["value"], &held["text"]), (&second["value"], &json!("18446744073709551615")));
+                assert_eq!(
+                    (&held["value"], &held["text"]),
+                    (&second["value"], &json!("18446744073709551615"))
+                );
             }
             "flags" => assert_eq!(held["value"]["is_active"], false),
             _ => assert_eq!((&held["form"], held.get("value")), (&json!("file_base64"), None)),
@@ -191,7 +205,8 @@ async fn what_cannot_be_an_entry_is_refused() {
         let answer = put(&server, &at, &server.root, &body).await;
         assert_eq!(told(&answer), refused(400, "bad_request"), "{at} {body}: {}", answer.text);
     }
-    let of_frontend = put(&server, &format!("{ALL}/web/secrets/a"), &server.root, &json!({"value": "x"})).await;
+    let of_frontend =
+        put(&server, &format!("{ALL}/web/secrets/a"), &server.root, &json!({"value": "x"})).await;
     assert!(of_frontend.status.is_client_error(), "{}", of_frontend.text);
     let lists = ["configs", "flags", "secrets"].map(|kind| format!("{path}/{kind}"));
     for list in lists {
@@ -209,7 +224,12 @@ async fn lists_come_in_parts_by_key() {
     }
     let list = async |query: &str| server.get(&format!("{path}/configs{query}"), &server.root).await;
     let keys = |answer: &Answer| -> Vec<String> {
-        answer.json()["configs"].as_array().unwrap().iter().map(|one| one["key"].as_str().unwrap().to_owned()).collect()
+        answer.json()["configs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["key"].as_str().unwrap().to_owned())
+            .collect()
     };
 
     let first = list("?limit=2").await;
@@ -254,7 +274,8 @@ async fn a_value_is_told_by_one_route_alone_which_puts_it_on_record() {
         .take(5)
         .collect();
     let target = "acme/payments/production db.password";
-    let event = |action: &str, outcome: &str, detail: &str| [action, target, outcome, detail].map(str::to_owned);
+    let event =
+        |action: &str, outcome: &str, detail: &str| [action, target, outcome, detail].map(str::to_owned);
     assert_eq!(
         events,
         [
@@ -396,7 +417,10 @@ async fn an_import_says_what_it_would_do_and_then_does_it() {
     assert_eq!(fates(&done), expected);
     assert_eq!((&done.json()["written"], &done.json()["refused"]), (&json!(5), &json!(1)));
     assert_eq!(server.get(&format!("{path}/configs/a"), &server.root).await.json()["config"]["version"], 1);
-    assert_eq!(server.get(&format!("{path}/secrets/new/value"), &server.root).await.json()["value"], "hunter2");
+    assert_eq!(
+        server.get(&format!("{path}/secrets/new/value"), &server.root).await.json()["value"],
+        "hunter2"
+    );
     assert_eq!(server.get(&format!("{path}/secrets/old"), &server.root).await.json()["secret"]["version"], 1);
 
     let again = server.post(&import, &server.root, &body).await.json();

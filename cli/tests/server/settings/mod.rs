@@ -1,6 +1,6 @@
 //! `leverframe settings`, and what else a service of settings is worked on with.
 
-mod double;
+mod keys;
 
 use std::{
     fs,
@@ -13,23 +13,20 @@ use std::{
 use leverframe::{NexusClient, settings::WriteOptions};
 use serde_json::{Value, json};
 
-use self::double::Double;
-use crate::child::{Stage, json, leverframe, stderr, stdout, watch};
+use crate::child::{Serving, Stage, json, leverframe, stderr, stdout, watch};
 
 /// A server with a service, and a secret key of it.
 pub(crate) struct Service {
     pub(crate) stage: Stage,
-    server: Double,
+    server: Serving,
     pub(crate) key: String,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self {
-            stage: Stage::new(),
-            server: Double::start("wxs_canary-key"),
-            key: "wxs_canary-key".to_owned(),
-        }
+        let stage = Stage::new();
+        let key = stage.admin(&["settings-key", "create"]);
+        Self { server: stage.serve(), stage, key }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -38,7 +35,7 @@ impl Service {
 
     /// Has the server gone.
     pub(crate) fn close(&self) {
-        self.server.close();
+        self.server.signal("KILL");
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
@@ -247,7 +244,7 @@ fn values_are_masked_until_they_are_asked_for() {
         let output = service.settings(args);
         let shown = stdout(&output) + &stderr(&output);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {shown}");
-        assert!(!shown.contains("canary-key"), "{shown}");
+        assert!(!shown.contains(&service.key), "{shown}");
         shown.contains("canary")
     };
 
@@ -392,7 +389,7 @@ fn a_key_comes_from_a_file_or_an_argument_and_is_not_repeated() {
         let output = run(args);
 
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert!(!stdout(&output).contains("canary-key"), "{}", stdout(&output));
+        assert!(!stdout(&output).contains(&service.key), "{}", stdout(&output));
     }
     let both = run(&["--key", "k", "--key-file", "key"]);
     assert_eq!(both.status.code(), Some(2));
