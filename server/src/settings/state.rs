@@ -18,13 +18,7 @@ use super::{
     parts::Parts,
     view::View,
 };
-use crate::{
-    events::Hub,
-    metrics::Metrics,
-    model::PageRequest,
-    problem::Problem,
-    store::Store,
-};
+use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -184,8 +178,7 @@ impl Settings {
         let made = tokio::task::spawn_blocking(move || {
             Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
         });
-        made.await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
+        made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
     }
 
     /// Opens the stream of a service.
@@ -288,7 +281,7 @@ impl Readers {
 }
 
 /// Says why a service is not answered, if it is not.
-pub(super) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
+pub(crate) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
     /// Clients believe no longer ones.
     const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
