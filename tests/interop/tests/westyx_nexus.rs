@@ -266,7 +266,7 @@ async fn a_workload_exchanges_its_token_and_needs_no_key() {
     };
     let client = NexusClient::create(workload(&plane, counted)).await.unwrap();
 
-    assert_eq!((client.kind().as_str(), client.key_type()), ("backend", "sk"));
+    assert_eq!((client.kind().as_str(), client.key_type()), ("backend", ""));
     assert_eq!(client.get_secret("S").unwrap().expose_secret(), "for workloads");
     client.set_secret("S", "rotated").await.unwrap();
     client.sync().await.unwrap();
