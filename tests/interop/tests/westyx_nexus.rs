@@ -313,7 +313,7 @@ async fn it_is_told_why_it_is_quarantined_and_until_when() {
     let plane = Plane::start().await;
     let service = plane.service("backend").await;
     let client = client(&plane, &service.key("sk", false).await).await;
-    let until = leverframe::rfc3339(std::time::SystemTime::now() + Duration::from_secs(3_600));
+    let until = leverframe::rfc3339(SystemClock::new().wall() + Duration::from_secs(3_600));
 
     service.change(json!({ "quarantine": { "reason": "bulk_delete", "expires_at": until } })).await;
 
