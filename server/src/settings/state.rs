@@ -18,13 +18,7 @@ use super::{
     parts::Parts,
     view::View,
 };
-use crate::{
-    events::Hub,
-    metrics::Metrics,
-    model::PageRequest,
-    problem::Problem,
-    store::Store,
-};
+use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -184,8 +178,7 @@ impl Settings {
         let made = tokio::task::spawn_blocking(move || {
             Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
         });
-        made.await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
+        made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
     }
 
     /// Opens the stream of a service.
