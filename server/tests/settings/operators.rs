@@ -469,7 +469,7 @@ async fn an_import_that_cannot_be_read_writes_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_made_at_once_are_all_kept_and_one_creation_is_the_first() {
     let (server, path) = with_production().await;
-    let quarantine = json!({"reason": "bulk_delete", "expires_at": "2030-01-01T00:00:00Z"});
+    let quarantine = json!({"reason": "bulk_delete", "expires_at": "2030-01-01T00:00:00.000Z"});
     let changes = [
         json!({"slug": "shop"}),
         json!({"ab_enabled": false}),
