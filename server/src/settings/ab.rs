@@ -39,7 +39,10 @@ impl Evaluator {
         for (key, flag) in flags {
             let Ok((rules, attributes)) = predicates(&flag.rules) else {
                 // They were checked when they were written.
-                tracing::warn!(flag = key, "the rules of a flag do not read any more, it is off for every user");
+                tracing::warn!(
+                    flag = key,
+                    "the rules of a flag do not read any more, it is off for every user"
+                );
                 continue;
             };
             manifest.attributes.extend(attributes.into_iter().map(|name| (name, AttrType::String)));
@@ -125,7 +128,9 @@ pub(super) fn predicates(rules: &[Value]) -> Result<(Vec<Predicate>, Vec<String>
     let mut manifest = linted.manifest.ok_or_else(|| Bad("`rules` cannot be read".into()))?;
     if let Some((name, _)) = manifest.attributes.iter().find(|(_, of)| **of != AttrType::String) {
         let name = shortened(name);
-        return Err(Bad(format!("`rules` compares `{name}` with what is no text, and users have texts only")));
+        return Err(Bad(format!(
+            "`rules` compares `{name}` with what is no text, and users have texts only"
+        )));
     }
     let attributes = std::mem::take(&mut manifest.attributes).into_keys().collect();
     let flag = manifest.flags.into_values().next();
@@ -148,9 +153,9 @@ fn toml(value: &Value, out: &mut String) -> Result<(), Bad> {
         Value::Number(number) => {
             // What no signed integer holds is none in TOML.
             let fits = number.is_i64() || number.is_f64();
-            let number = fits.then(|| number.to_string()).ok_or_else(|| {
-                Bad("`rules` holds a number that is too large".into())
-            })?;
+            let number = fits
+                .then(|| number.to_string())
+                .ok_or_else(|| Bad("`rules` holds a number that is too large".into()))?;
             out.push_str(&number);
         }
         Value::String(text) => string(text, out),
@@ -238,7 +243,10 @@ mod tests {
             assert_eq!(flags.holds("Some.Share:x", &plain), bucket(&id, "Some.Share:x") < 2_550);
             assert_eq!(flags.holds("both", &paying), bucket(&id, "both") < 2_550);
             assert!(!flags.holds("both", &plain) && !flags.holds("ruled", &plain));
-            assert!(flags.holds("ruled", &paying) && flags.holds("ruled", &user(&id, &[("email", "a@example.com")])));
+            assert!(
+                flags.holds("ruled", &paying)
+                    && flags.holds("ruled", &user(&id, &[("email", "a@example.com")]))
+            );
             assert!(!flags.holds("unknown", &paying));
         }
     }
@@ -271,7 +279,8 @@ mod tests {
             let flags = evaluator(&[("f", json!({"is_active": true, "rules": [rule]}))]);
 
             prop_assert!(flags.holds("f", &user("u", &[("a", &text)])));
-            prop_assert!(!flags.holds("f", &user("u", &[("a", &format!("{text}x"))])));
+            let longer = format!("{text}x");
+            prop_assert!(!flags.holds("f", &user("u", &[("a", &longer)])));
         }
 
         #[test]

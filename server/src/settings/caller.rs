@@ -55,7 +55,8 @@ impl Caller {
             Some(Credential::Session(token)) => Self::of_session(app, settings, token, info).await?,
             None => None,
         };
-        let Some(caller) = caller.filter(|caller| is_host_of(headers, uri, &caller.view.service().slug)) else {
+        let Some(caller) = caller.filter(|caller| is_host_of(headers, uri, &caller.view.service().slug))
+        else {
             return Err(refused(app, info));
         };
         info.learn_key(&caller.id);
@@ -239,7 +240,14 @@ mod tests {
         ] {
             assert!(is(host), "{host}");
         }
-        for host in ["", "acme-web.example.com", "x.acme-web-prod", "localhost.example.com", "127.0.0.1.example.com", ":1"] {
+        for host in [
+            "",
+            "acme-web.example.com",
+            "x.acme-web-prod",
+            "localhost.example.com",
+            "127.0.0.1.example.com",
+            ":1",
+        ] {
             assert!(!is(host), "{host}");
         }
         let in_uri = Uri::from_static("https://acme-web-prod.example.com:1/v1/sync");
@@ -250,11 +258,13 @@ mod tests {
     #[test]
     fn one_credential_is_read_and_two_are_none() {
         let of = |pairs: &[(&'static str, &'static str)]| {
-            let pairs = pairs.iter().map(|(name, value)| {
-                (HeaderName::from_static(name), HeaderValue::from_static(value))
-            });
+            let pairs = pairs
+                .iter()
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             let mut headers = HeaderMap::new();
-            pairs.for_each(|(name, value)| drop(headers.append(name, value)));
+            for (name, value) in pairs {
+                headers.append(name, value);
+            }
             match credential(&headers) {
                 Some(Credential::Key(_)) => "key",
                 Some(Credential::Session(_)) => "session",

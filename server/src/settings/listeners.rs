@@ -189,7 +189,8 @@ impl Listeners {
 
     /// Returns true, to one of those who ask, if it is time to look again without anybody saying so.
     pub(super) fn is_due(&self, now: SystemTime) -> bool {
-        let has_turned = self.lock().told.as_ref().and_then(|told| told.until).is_some_and(|until| until <= now);
+        let has_turned =
+            self.lock().told.as_ref().and_then(|told| told.until).is_some_and(|until| until <= now);
         self.failed.swap(false, Ordering::AcqRel) || has_turned
     }
 
@@ -330,12 +331,18 @@ mod tests {
             mark(Secret, "s", 2, false),
         ];
 
-        let expected = ["config.deleted gone", "config.created new", "flag.toggled on", "flag.updated other", "secret.updated s"]
-            .map(|event| {
-                let (name, key) = event.split_once(' ').unwrap();
-                format!("event: {name}\ndata: {{\"key\":\"{key}\"}}\n\n")
-            })
-            .concat();
+        let expected = [
+            "config.deleted gone",
+            "config.created new",
+            "flag.toggled on",
+            "flag.updated other",
+            "secret.updated s",
+        ]
+        .map(|event| {
+            let (name, key) = event.split_once(' ').unwrap();
+            format!("event: {name}\ndata: {{\"key\":\"{key}\"}}\n\n")
+        })
+        .concat();
         assert_eq!(text(before, now), Some(expected));
     }
 

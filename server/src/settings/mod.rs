@@ -20,6 +20,7 @@ mod parts;
 mod references;
 mod rekey;
 pub(crate) mod services;
+#[allow(dead_code, reason = "they are handed out by the exchange")]
 pub(crate) mod session;
 mod state;
 mod store;
@@ -27,10 +28,6 @@ mod view;
 mod wiped;
 mod write;
 
-pub(crate) use self::{
-    caller::Caller,
-    write::{ChangeRequest, Precondition},
-};
 pub use self::{
     admin::MadeSettingsKey,
     data_key::DataKey,
@@ -39,4 +36,8 @@ pub use self::{
     keyring::Keyring,
     state::Settings,
     store::SettingsStore,
+};
+pub(crate) use self::{
+    caller::Caller,
+    write::{ChangeRequest, Precondition},
 };

@@ -62,8 +62,9 @@ fn pieces(mut rest: &str) -> impl Iterator<Item = Piece<'_>> {
 fn reference(text: &str) -> Option<(EntryKind, &str, usize)> {
     let kinds = [EntryKind::Config, EntryKind::Flag, EntryKind::Secret];
     let inner = text.strip_prefix("{{")?;
-    let (kind, key) =
-        kinds.into_iter().find_map(|kind| Some((kind, inner.strip_prefix(kind.as_str())?.strip_prefix(':')?)))?;
+    let (kind, key) = kinds
+        .into_iter()
+        .find_map(|kind| Some((kind, inner.strip_prefix(kind.as_str())?.strip_prefix(':')?)))?;
     // Further on there is no end of one.
     let end = key.bytes().take(LONGEST_KEY + 2).position(|byte| byte == b'}')?;
     let key = key.get(..end)?;
@@ -93,7 +94,9 @@ impl Unresolved {
     pub(super) fn refusal(&self, key: &str) -> Bad {
         Bad(match self {
             Self::Cycle(other) => format!("config `{key}` would refer to itself, by way of `{other}`"),
-            Self::Deep => format!("config `{key}` would refer to configs that refer to others more than {DEEPEST} levels deep"),
+            Self::Deep => format!(
+                "config `{key}` would refer to configs that refer to others more than {DEEPEST} levels deep"
+            ),
             Self::Long => format!("what config `{key}` refers to would come to too much"),
             Self::Unknown(kind, target) => {
                 let target: String = target.chars().filter(|c| !c.is_control()).take(64).collect();
@@ -120,11 +123,7 @@ pub(super) struct Resolver<'p> {
 }
 
 impl<'p> Resolver<'p> {
-    pub(super) fn new(
-        parts: &'p Parts,
-        is_on: &'p dyn Fn(&str) -> Option<bool>,
-        with_secrets: bool,
-    ) -> Self {
+    pub(super) fn new(parts: &'p Parts, is_on: &'p dyn Fn(&str) -> Option<bool>, with_secrets: bool) -> Self {
         Self { parts, is_on, with_secrets, left: MOST_BYTES, way: Vec::new() }
     }
 
@@ -265,14 +264,21 @@ mod tests {
         assert_eq!(resolved(&parts, "url", true), Ok(json!(url)));
         let deep = json!({"a": [{"b{{config:host}}": url}, true, null, 1.5]});
         assert_eq!(resolved(&parts, "deep", true), Ok(deep.clone()));
-        assert_eq!(resolved(&parts, "plain", true), Ok(json!("{{name}} {{ config:host }} {{config:host} {{config:")));
+        assert_eq!(
+            resolved(&parts, "plain", true),
+            Ok(json!("{{name}} {{ config:host }} {{config:host} {{config:"))
+        );
         assert_eq!(resolved(&parts, "flag", true), Ok(json!("true")));
         assert_eq!(resolved(&parts, "whole", true), Ok(json!(deep.to_string())));
     }
 
     #[test]
     fn what_leads_to_a_secret_is_withheld_from_whoever_has_none() {
-        let parts = parts(&[("a", json!("{{config:b}}")), ("b", json!(["{{secret:PASSWORD}}"])), ("c", json!("{{flag:on}}"))]);
+        let parts = parts(&[
+            ("a", json!("{{config:b}}")),
+            ("b", json!(["{{secret:PASSWORD}}"])),
+            ("c", json!("{{flag:on}}")),
+        ]);
 
         assert_eq!(resolved(&parts, "a", false), Err(Unresolved::Withheld));
         assert_eq!(resolved(&parts, "b", false), Err(Unresolved::Withheld));

@@ -18,13 +18,7 @@ use super::{
     parts::Parts,
     view::View,
 };
-use crate::{
-    events::Hub,
-    metrics::Metrics,
-    model::PageRequest,
-    problem::Problem,
-    store::Store,
-};
+use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -99,6 +93,7 @@ impl Settings {
     ///
     /// # Errors
     /// `no_master_key`; `internal` for what does not open.
+    #[allow(dead_code, reason = "for the routes of operators")]
     pub(crate) fn open(
         &self,
         service: &Service,
@@ -184,8 +179,7 @@ impl Settings {
         let made = tokio::task::spawn_blocking(move || {
             Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
         });
-        made.await
-            .map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
+        made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
     }
 
     /// Opens the stream of a service.

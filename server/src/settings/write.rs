@@ -11,9 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{
     DataKey, FlagWrite, Settings,
     flags::Flag,
-    model::{
-        Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key,
-    },
+    model::{Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key},
     parts::Parts,
     view::{self, View},
 };
@@ -227,7 +225,9 @@ fn checked(kind: EntryKind, change: ChangeRequest) -> Result<Checked, Problem> {
                 return Err(too_large());
             }
             if form == SecretForm::FileBase64 && !is_base64(value.expose()) {
-                return Err(Problem::bad_request("`value` is no base64, with padding and without line breaks"));
+                return Err(Problem::bad_request(
+                    "`value` is no base64, with padding and without line breaks",
+                ));
             }
             Checked::Secret(form, value)
         }
@@ -268,11 +268,13 @@ fn apply(parts: &mut Parts, kind: EntryKind, key: &str, change: &Checked) -> Res
 }
 
 fn escaped_len(text: &str) -> usize {
-    text.bytes().map(|byte| match byte {
-        b'"' | b'\\' => 2,
-        0..b' ' => 6,
-        _ => 1,
-    }).sum()
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' => 2,
+            0..b' ' => 6,
+            _ => 1,
+        })
+        .sum()
 }
 
 fn within(length: usize, grows: usize) -> Result<(), Problem> {
@@ -300,7 +302,9 @@ fn distinct(request: &SecretHash, kind: EntryKind, key: &str, deletes: bool) -> 
 fn refused(error: Error) -> Problem {
     match error.kind() {
         ErrorKind::NotFound => Problem::not_found("there is no such service"),
-        ErrorKind::LimitExceeded => limit("the service has as many entries, or as much in them, as it may have"),
+        ErrorKind::LimitExceeded => {
+            limit("the service has as many entries, or as much in them, as it may have")
+        }
         ErrorKind::Invalid => Problem::bad_request("the service cannot have such an entry"),
         _ => error.into(),
     }

@@ -23,10 +23,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(post))
-        .routes(routes!(delete))
-        .layer(DefaultBodyLimit::max(BODY))
+    OpenApiRouter::new().routes(routes!(post)).routes(routes!(delete)).layer(DefaultBodyLimit::max(BODY))
 }
 
 /// What a secret is.
@@ -166,9 +163,8 @@ async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
     let writer = Writer::of(&app, &info, &uri, &headers).await?;
-    let asked = query.map(|Query(query)| {
-        (key, query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion))
-    });
+    let asked = query
+        .map(|Query(query)| (key, query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion)));
     writer.write("secret.delete", EntryKind::Secret, asked).await?;
     Ok(StatusCode::NO_CONTENT)
 }
