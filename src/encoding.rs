@@ -17,7 +17,13 @@ pub fn hex(bytes: &[u8]) -> String {
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Writes bytes in base64 (RFC 4648, section 4), padded.
-pub(crate) fn base64(bytes: &[u8]) -> String {
+///
+/// # Examples
+/// ```
+/// assert_eq!(leverframe::encoding::base64(b"fo"), "Zm8=");
+/// ```
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let whole =

@@ -1,6 +1,6 @@
 //! Evaluation of booleans, integers and floats allocates nothing, whatever the outcome, and neither does a gate or a
 //! limiter.
-#![cfg(feature = "async-tokio")]
+#![cfg(all(feature = "async-tokio", feature = "testing"))]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 use std::{hint::black_box, sync::Arc, time::Duration};

@@ -11,7 +11,7 @@ use std::{
 };
 
 use leverframe::{
-    LoadOptions, Namespace,
+    LoadOptions, Namespace, NexusClient,
     backends::{
         clock_system::SystemClock, http_client::HttpClientConfig, layers, transport_reqwest::ReqwestTransport,
     },
@@ -20,7 +20,7 @@ use leverframe::{
     manifest::archive,
     traits::Transport,
 };
-use leverframe_counting::{Count, Counting, LARGE};
+use leverframe_counting::{Count, Counting, LARGE, live};
 use real::nginx::Nginx;
 
 #[global_allocator]
@@ -97,6 +97,69 @@ fn an_unchanged_archive_costs_one_request_and_no_body() {
     let log = server.sizes(requests);
     assert_eq!(log.len(), requests, "{log:?}");
     assert_eq!(log[1..], vec!["GET /files/m.tar.gz 304 0"; WARM_UP + POLLS]);
+}
+
+#[test]
+fn unchanged_settings_cost_one_request_no_parse_and_at_most_one_allocation_of_more_than_4_kib() {
+    let _alone = alone();
+    let server = Nginx::start();
+    let flags: Vec<String> =
+        (0..10_000).map(|n| format!(r#""flag.{n}":{{"is_active":true,"source":"service"}}"#)).collect();
+    let answer = format!(r#"{{"synced_at":"t","key_type":"sk","flags":{{{}}}}}"#, flags.join(","));
+    std::fs::create_dir(server.files().join("v1")).unwrap();
+    server.put("v1/sync", answer);
+    let client = settings(&server);
+    assert!(client.get_flag("flag.9999", false));
+    for _ in 0..WARM_UP {
+        client.sync().unwrap();
+    }
+
+    let costs: Vec<Count> = (0..POLLS)
+        .map(|_| {
+            let before = Count::now();
+            client.sync().unwrap();
+            Count::now().since(before)
+        })
+        .collect();
+
+    assert!(costs.iter().all(|cost| cost.large <= 1), "{costs:?}");
+    // Ten thousand keys would take as many.
+    assert!(costs.iter().all(|cost| cost.all < 200), "{costs:?}");
+    let requests = 1 + WARM_UP + POLLS;
+    let log = server.sizes(requests);
+    assert_eq!(log[1..], vec!["GET /files/v1/sync 304 0"; WARM_UP + POLLS]);
+}
+
+#[test]
+fn failures_and_a_hundred_thousand_reads_of_what_is_stale_leave_the_heap_of_the_process_as_it_was() {
+    const FAILURES: usize = 50;
+    let _alone = alone();
+    let server = Nginx::start();
+    std::fs::create_dir(server.files().join("v1")).unwrap();
+    server.put(
+        "v1/sync",
+        r#"{"synced_at":"t","key_type":"sk","flags":{"on":{"is_active":true,"source":"s"}}}"#,
+    );
+    let client = settings(&server);
+    std::fs::remove_file(server.files().join("v1/sync")).unwrap();
+    let fail = || {
+        for _ in 0..FAILURES {
+            assert!(client.sync().is_err());
+            assert!((0..2_000).all(|_| client.get_flag("on", false)));
+        }
+        live()
+    };
+    let before = fail();
+
+    let after = fail();
+
+    // Less than a failure's error is long, and far less than one of their answers.
+    assert!(after - before < 40 * FAILURES as i64, "{} bytes more", after - before);
+}
+
+fn settings(server: &Nginx) -> NexusClient {
+    let builder = NexusClient::builder().endpoint(server.https("/files")).api_key("wxs_1");
+    builder.transport(transport(server.ca_file())).build().unwrap()
 }
 
 #[cfg(feature = "source-git")]

@@ -3,14 +3,17 @@
 mod admin;
 mod gate;
 mod remote;
+mod run;
 mod serve;
+mod settings;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::admin::{
-    AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, Kind, NamespaceCommand, TenantCommand, TokenCommand,
+    AdminCommand, AtArgs, GateKeyCommand, KeyAtArgs, KeyType, Kind, MasterKeyArgs, NamespaceCommand,
+    ServiceAtArgs, ServiceKind, SettingsKeyCommand, TenantCommand, TokenCommand,
 };
 pub(crate) use self::gate::{
     GateCommand, GateKillArgs, GateSetArgs, GateSimulateArgs, GateStatusArgs, Setting, Switch,
@@ -18,7 +21,12 @@ pub(crate) use self::gate::{
 pub(crate) use self::remote::{
     PullArgs, PushArgs, RemoteArgs, RollbackArgs, ServerArgs, VersionDiffArgs, VersionsArgs,
 };
+pub(crate) use self::run::RunArgs;
 pub(crate) use self::serve::{LogFormat, ServeArgs, StoreArgs};
+pub(crate) use self::settings::{
+    DeleteArgs, ExportArgs, ExportForm, GetArgs, ListArgs, NamesArgs, ServiceArgs, SetArgs, SettingKind,
+    SettingsCommand, SettingsWatchArgs, ValueForm,
+};
 
 /// Feature flags from files: lint, evaluate, explain, compare, package.
 #[derive(Debug, Parser)]
@@ -94,6 +102,21 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
     /// Look at and steer the gate of a fleet: limits, the kill switch, what instances report
     #[command(subcommand)]
     Gate(GateCommand),
+    /// Look at and change what a settings service holds: configs, secrets and flags
+    #[command(subcommand)]
+    Settings(SettingsCommand),
+    /// Run a command with the settings of a service as variables or files
+    #[command(after_help = "Examples:
+  leverframe run -- ./server --port 8080
+  leverframe run --env-prefix APP_ --only db.url,db.password --rename db.url=DATABASE_URL -- env
+  leverframe run --watch -- ./server                       # started again when a setting changes
+  leverframe run --files /run/app/settings -- ./server     # /run/app/settings/db.password and so on
+  leverframe run --cache /var/cache/app --cache-key-file /etc/app/cache.key -- ./server
+
+The setting `db.url` is the variable DB_URL. Flags are true or false, and configs that are no texts are JSON. A secret that is a
+file is one here, and its variable holds the path. Signals are passed on. The exit code is that of the command, or 128 and the
+number of the signal that ended it; 127 if it is not found, 126 if it cannot be run.")]
+    Run(RunArgs),
     /// Work on a server's store directly: the first token, tenants, namespaces, tokens, gate keys, backups
     #[command(subcommand)]
     Admin(AdminCommand),

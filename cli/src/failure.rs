@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, io};
 
-use leverframe::{Error, ErrorKind, EvalError, LoadError, ManifestError};
+use leverframe::{Error, ErrorKind, EvalError, LoadError, ManifestError, NexusError};
 
 /// The exit codes of every command.
 pub(crate) mod exit {
@@ -99,13 +99,29 @@ impl From<ManifestError> for Failure {
             ManifestError::Server { status: 401 | 403, .. } => exit::REFUSED,
             _ => exit::IO,
         };
-        let mut message = error.to_string();
-        let mut cause = StdError::source(&error);
-        while let Some(error) = cause {
-            message.push_str(&format!(": {error}"));
-            cause = error.source();
+        let failure = Self::new(code, chain(&error));
+        match error.hint() {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
-        let failure = Self::new(code, message);
+    }
+}
+
+impl From<NexusError> for Failure {
+    fn from(error: NexusError) -> Self {
+        let code = match &error {
+            NexusError::BadRequest
+            | NexusError::Conflict
+            | NexusError::NotFound
+            | NexusError::SecretNotFound(_) => exit::BAD,
+            NexusError::Io(_) | NexusError::Transport(_) => exit::IO,
+            error => match error.kind() {
+                ErrorKind::PermissionDenied | ErrorKind::Unauthenticated => exit::REFUSED,
+                ErrorKind::Config => exit::USAGE,
+                _ => exit::IO,
+            },
+        };
+        let failure = Self::new(code, chain(&error));
         match error.hint() {
             Some(hint) => failure.with_hint(hint),
             None => failure,
@@ -124,4 +140,15 @@ impl From<io::Error> for Failure {
         let broken_pipe = error.kind() == io::ErrorKind::BrokenPipe;
         Self { broken_pipe, ..Self::new(exit::IO, error.to_string()) }
     }
+}
+
+/// Writes an error with its causes.
+fn chain(error: &(dyn StdError + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
 }

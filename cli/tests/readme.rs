@@ -16,13 +16,14 @@ use std::{
 /// What the snippets may run besides `leverframe`.
 const HELPERS: [&str; 6] = ["cp", "echo", "export", "kill", "sed", "wait"];
 /// What is not for this test: other tests and `.ci/run` run these.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 9] = [
     ".ci/install",
     ".ci/run",
     "benches/callgrind",
     "benches/gate",
     "benches/run",
     "benches/server/run",
+    "benches/settings",
     "benches/sources",
     "cargo",
 ];

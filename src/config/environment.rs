@@ -19,7 +19,13 @@ const SHORT: [(&str, [&str; 3]); 2] = [
     ("LEVERFRAME_API_TOKEN", ["source", "server", "api_token"]),
 ];
 /// What commands and servers take besides; no settings of a client, and no mistakes either.
-const OF_COMMANDS: [&str; 3] = ["LEVERFRAME_DATABASE_URL", "LEVERFRAME_LOG", "LEVERFRAME_SERVER_"];
+const OF_COMMANDS: [&str; 5] = [
+    "LEVERFRAME_DATABASE_URL",
+    "LEVERFRAME_LOG",
+    "LEVERFRAME_MASTER_",
+    "LEVERFRAME_SERVER_",
+    "LEVERFRAME_SETTINGS_",
+];
 const OF_CONTRACT: [&str; 3] = [HTTP_BACKEND, SERVER_URL, API_TOKEN];
 
 /// Returns the variables of the process that are settings; those that are not Unicode are left out.
@@ -169,10 +175,16 @@ mod tests {
             ("LEVERFRAME_SERVER_LISTEN", "127.0.0.1:80"),
             ("LEVERFRAME_DATABASE_URL", "postgres://h/d"),
             ("LEVERFRAME_LOG", "debug"),
+            ("LEVERFRAME_MASTER_KEY_FILE", "/k"),
+            ("LEVERFRAME_SETTINGS_ENDPOINT", "https://h"),
+            ("LEVERFRAME_SETTINGS_KEY", "wxs_1"),
+            ("LEVERFRAME_SETTINGS__API_KEY", "wxs_2"),
         ];
         let (_, ours) = split(variables.map(|(key, value)| (key.into(), value.into())).into());
 
-        assert_eq!(ours.keys().collect::<Vec<_>>(), ["source"]);
+        assert_eq!(ours.keys().collect::<Vec<_>>(), ["settings", "source"]);
+        let Some(Value::Dict(_, settings)) = ours.get("settings") else { panic!("no table") };
+        assert_eq!(settings.keys().collect::<Vec<_>>(), ["api_key"]);
         let server = ours.get("source").and_then(|s| s.find_ref("server"));
         let value = |key: &str| server.and_then(|s| s.find_ref(key)).and_then(Value::as_str);
         assert_eq!((value("url"), value("api_token")), (Some("https://long"), Some("0042")));

@@ -19,12 +19,12 @@ pub(crate) trait Credentials: fmt::Debug + Send + Sync + 'static {
     /// When there is nothing to prove an identity by: the request is not sent then.
     async fn header(&self) -> Result<(HeaderName, HeaderValue), NexusError>;
 
-    /// Learns that the service answered 401, and returns true where another credential was had, so that the request is
-    /// worth sending once more.
+    /// Learns that the service answered 401 to what was `sent`, and returns true where another credential was had, so that
+    /// the request is worth sending once more.
     ///
     /// # Errors
     /// When another credential was asked for and not given.
-    async fn refused(&self) -> Result<bool, NexusError> {
+    async fn refused(&self, _sent: &HeaderValue) -> Result<bool, NexusError> {
         Ok(false)
     }
 
@@ -50,14 +50,11 @@ impl ApiKey {
     /// # Errors
     /// `Config` for one that no header can carry.
     pub(crate) fn new(key: &Secret) -> Result<Self, NexusError> {
-        // Shared, not copied: the memory is wiped with the last header that was made of it.
-        let bytes = Bytes::from_owner(Zeroizing::new(key.expose().as_bytes().to_vec()));
-        let mut header = HeaderValue::from_maybe_shared(bytes).map_err(|_| {
+        let header = wiped_header("", key).ok_or_else(|| {
             NexusError::Config(
                 "`api_key` has a character that no header carries, such as a line break".to_owned(),
             )
         })?;
-        header.set_sensitive(true);
         Ok(Self { header, key_type: KeyType::of_key(key.expose()) })
     }
 }
@@ -71,6 +68,16 @@ impl Credentials for ApiKey {
     fn key_type(&self) -> Option<KeyType> {
         Some(self.key_type)
     }
+}
+
+/// Makes a header of a secret; `None` for what no header can carry. Clones share the memory, which is wiped with the last.
+pub(super) fn wiped_header(scheme: &str, secret: &Secret) -> Option<HeaderValue> {
+    let mut text = Zeroizing::new(Vec::with_capacity(scheme.len() + secret.expose().len()));
+    text.extend_from_slice(scheme.as_bytes());
+    text.extend_from_slice(secret.expose().as_bytes());
+    let mut header = HeaderValue::from_maybe_shared(Bytes::from_owner(text)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 #[cfg(test)]

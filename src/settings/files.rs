@@ -3,7 +3,8 @@
 //! Each client has a folder of its own that only its user may enter, below the user's runtime folder or else the
 //! temporary one, under a name that nobody can guess; the files in it are named by a keyed hash, so that a listing tells
 //! nothing. What did not change is not written again. The folder goes with the client; one whose process died is removed
-//! at the next start of any client: it is known by a lock that the system gave up.
+//! at the next start of any client: it is known by a lock that the system gave up. A process that was forked off takes
+//! nothing of its parent's away: it makes a folder of its own when it needs one.
 
 use std::{
     collections::BTreeMap,
@@ -11,22 +12,22 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    process,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
-use zeroize::Zeroizing;
 
 use super::{
     NexusError,
     error::shown,
     model::{Form, SecretEntry},
 };
-use crate::{
-    config::ambient_environment, durable, encoding::from_base64, rfc3339, text_table::TextTable,
-    traits::Clock,
-};
+use crate::{config::ambient_environment, durable, rfc3339, text_table::TextTable, traits::Clock};
 
 /// What the name of every folder begins with.
 const PREFIX: &str = "leverframe-settings";
@@ -44,6 +45,9 @@ pub(super) struct Files {
     state: Mutex<State>,
     /// What getters look into: they never wait for a disk.
     places: ArcSwap<BTreeMap<String, Place>>,
+    /// Says which process this is, and which one all this belongs to.
+    process: fn() -> u32,
+    owner: AtomicU32,
 }
 
 #[derive(Debug, Default)]
@@ -78,9 +82,20 @@ impl Files {
     /// Prepares for files below `base`, and removes the folders of processes that have died. Nothing is made before
     /// there is something to write.
     pub(super) fn new(base: Option<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        let base = base.unwrap_or_else(default_base);
+        Self::of_process(base.unwrap_or_else(default_base), clock, process::id)
+    }
+
+    fn of_process(base: PathBuf, clock: Arc<dyn Clock>, process: fn() -> u32) -> Self {
         clear_leftovers(&base, clock.wall());
-        Self { base, clock, names: RandomState::new(), state: Mutex::default(), places: ArcSwap::default() }
+        Self {
+            base,
+            clock,
+            names: RandomState::new(),
+            state: Mutex::default(),
+            places: ArcSwap::default(),
+            process,
+            owner: AtomicU32::new(process()),
+        }
     }
 
     /// Returns the file of a secret; `None` where there is none.
@@ -90,6 +105,9 @@ impl Files {
         secrets: &TextTable<SecretEntry>,
     ) -> Option<Result<PathBuf, NexusError>> {
         let look = || self.places.load().get(key).cloned();
+        if self.owner.load(Ordering::Acquire) != (self.process)() {
+            self.settle(secrets);
+        }
         let place = match look()? {
             // Somebody took the file, or the whole folder: it is put there again.
             Place::At(path) if fs::symlink_metadata(&path).is_err() => {
@@ -157,23 +175,11 @@ impl Files {
         {
             return Ok(written.path.clone());
         }
-        let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
-        let decoded;
-        let content = match secret.form {
-            Form::FileInBase64 => {
-                let bytes = from_base64(secret.value.expose());
-                decoded = Zeroizing::new(bytes.ok_or_else(|| invalid("its content is no base64"))?);
-                &decoded[..]
-            }
-            Form::Unknown => {
-                return Err(invalid("its content is in an encoding that this version does not know"));
-            }
-            Form::File | Form::Text => secret.value.expose().as_bytes(),
-        };
+        let content = secret.decoded()?;
         let folder = self.folder(state)?;
         let name = |salt: u8| self.names.hash_one((key, salt));
         let path = folder.join(format!("{:016x}{:016x}", name(0), name(1)));
-        durable::replace(&path, content)?;
+        durable::replace(&path, &content)?;
         let written = Written { path: path.clone(), version: secret.version, digest };
         state.written.insert(key.to_owned(), written);
         Ok(path)
@@ -209,7 +215,14 @@ impl Files {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         // Files and what is known of them may differ after a panic; the next settling looks at the disk.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = (self.process)();
+        if self.owner.swap(process, Ordering::AcqRel) != process {
+            // What was written is the parent's, which goes on to use it.
+            *state = State { closed: state.closed, ..State::default() };
+            self.places.store(Arc::default());
+        }
+        state
     }
 }
 
@@ -292,5 +305,36 @@ fn remove(path: &Path) {
             tracing::warn!(%error, file = %path.display(), "the file of a secret that is gone stays behind");
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Secret, testing::ManualClock};
+
+    #[test]
+    fn a_forked_process_has_files_of_its_own_and_takes_none_of_its_parents_away() {
+        static PROCESS: AtomicU32 = AtomicU32::new(1);
+        let process = || PROCESS.load(Ordering::Relaxed);
+        let base = tempfile::tempdir().unwrap();
+        let mut secrets = TextTable::default();
+        let mut secret = SecretEntry::text(Secret::new("content"), 1);
+        secret.form = Form::File;
+        secrets.insert("cert", secret);
+        let place = |files: &Files| files.path("cert", &secrets).unwrap().unwrap();
+        let make = || Files::of_process(base.path().to_owned(), Arc::new(ManualClock::new()), process);
+        let (used, idle) = (make(), make());
+        used.settle(&secrets);
+        idle.settle(&secrets);
+        let of_parent = [place(&used), place(&idle)];
+
+        PROCESS.store(2, Ordering::Relaxed);
+        let of_child = place(&used);
+
+        assert_ne!(of_child.parent(), of_parent[0].parent());
+        assert_eq!(fs::read_to_string(&of_child).unwrap(), "content");
+        drop((used, idle));
+        assert!(!of_child.exists() && of_parent.iter().all(|path| path.exists()));
     }
 }

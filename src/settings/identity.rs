@@ -30,9 +30,8 @@ pub(super) fn credentials(
 }
 
 /// Makes a transport that goes to metadata services without a proxy, whatever the environment names.
-fn direct(clock: &Arc<dyn Clock>) -> Result<Arc<dyn Transport>> {
-    let mut config = HttpClientConfig::default();
-    config.proxy = Secret::new("none");
+pub(super) fn direct(clock: &Arc<dyn Clock>) -> Result<Arc<dyn Transport>> {
+    let config = HttpClientConfig { proxy: Secret::new("none"), ..HttpClientConfig::default() };
     let clock = Arc::clone(clock);
     #[cfg(feature = "http-in-process")]
     let transport = crate::backends::transport_reqwest::ReqwestTransport::open_with_clock(&config, clock)?;

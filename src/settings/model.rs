@@ -1,11 +1,13 @@
 //! What a service holds: configs, secrets and flags.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, io};
 
+use bytes::Bytes;
 use serde_json::Value;
+use zeroize::Zeroizing;
 
 use super::{NexusError, decode};
-use crate::Secret;
+use crate::{Secret, encoding::from_base64};
 
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +114,36 @@ impl SecretEntry {
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.form != Form::Text
+    }
+
+    /// Returns what the secret is: of a file, its bytes. The memory is wiped when the last who holds them lets go.
+    ///
+    /// # Errors
+    /// `Io` for a file in an encoding that this version does not know, or that is not what it says.
+    ///
+    /// # Examples
+    /// ```
+    /// use leverframe::settings::sync_types::SyncResponse;
+    /// let answer = br#"{"synced_at":"t","secrets":{"cert":{"value":"AP8=","version":1,"type":"file","encoding":"base64",
+    ///     "source":"service"}}}"#;
+    /// let secrets = SyncResponse::from_json(answer)?.snapshot.secrets;
+    /// assert_eq!(&secrets["cert"].content()?[..], [0, 255]);
+    /// # Ok::<(), leverframe::NexusError>(())
+    /// ```
+    pub fn content(&self) -> Result<Bytes, NexusError> {
+        Ok(Bytes::from_owner(self.decoded()?))
+    }
+
+    pub(super) fn decoded(&self) -> io::Result<Zeroizing<Vec<u8>>> {
+        let invalid = |reason| io::Error::new(io::ErrorKind::InvalidData, reason);
+        match self.form {
+            Form::FileInBase64 => {
+                let bytes = from_base64(self.value.expose());
+                bytes.map(Zeroizing::new).ok_or_else(|| invalid("its content is no base64"))
+            }
+            Form::Unknown => Err(invalid("its content is in an encoding that this version does not know")),
+            Form::File | Form::Text => Ok(Zeroizing::new(self.value.expose().as_bytes().to_vec())),
+        }
     }
 
     /// Returns true if both are the same state of a secret.

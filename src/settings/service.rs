@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -144,9 +144,9 @@ impl Service {
     /// Sends a request with the credential, once more with another one where the first is not accepted, and returns
     /// what is no refusal.
     pub(super) async fn send(&self, what: &'static str, request: Request) -> Result<Response, NexusError> {
-        let mut response = self.send_once(request.clone()).await?;
-        if response.status == StatusCode::UNAUTHORIZED && self.credentials.refused().await? {
-            response = self.send_once(request).await?;
+        let (mut response, sent) = self.send_once(request.clone()).await?;
+        if response.status == StatusCode::UNAUTHORIZED && self.credentials.refused(&sent).await? {
+            (response, _) = self.send_once(request).await?;
         }
         let status = response.status;
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
@@ -157,9 +157,11 @@ impl Service {
         Err(self.refused(what, response).await)
     }
 
-    async fn send_once(&self, request: Request) -> Result<Response, NexusError> {
+    /// Returns the answer, and what the credential was that it is the answer to.
+    async fn send_once(&self, request: Request) -> Result<(Response, HeaderValue), NexusError> {
         let (name, value) = self.credentials.header().await?;
-        Ok(self.transport.send(request.header(name, value)).await?)
+        let response = self.transport.send(request.header(name, value.clone())).await?;
+        Ok((response, value))
     }
 
     /// Says what a refusal means, and for how long nothing more is asked.

@@ -3,8 +3,12 @@
 use std::{
     fmt::Write as _,
     fs,
-    path::Path,
-    sync::{Arc, Mutex, OnceLock},
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
 };
 
@@ -21,10 +25,21 @@ use tracing::{
     span,
 };
 
-use super::stage::{Fault, KEY, Stage, config, eventually, file, secret};
+use super::{
+    memory::Masked,
+    stage::{Fault, KEY, Stage, config, eventually, file, secret},
+};
 
 /// In every secret value of these tests, and in no other text.
 const CANARY: &str = "canary-d41d8cd9";
+
+/// Has every line of the process, at every level, written where the parent finds it.
+pub(crate) fn lines_go_to_stderr() {
+    TO_STDERR.store(true, Ordering::Relaxed);
+    lines();
+}
+
+static TO_STDERR: AtomicBool = AtomicBool::new(false);
 
 /// Every line of the process, at every level.
 fn lines() -> &'static Mutex<String> {
@@ -46,10 +61,13 @@ impl Visit for Line {
 }
 
 impl Line {
-    fn end(self) {
+    fn end(mut self) {
+        self.0.push('\n');
+        if TO_STDERR.load(Ordering::Relaxed) {
+            return std::io::stderr().write_all(self.0.as_bytes()).unwrap();
+        }
         let mut lines = lines().lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         lines.push_str(&self.0);
-        lines.push('\n');
     }
 }
 
@@ -86,14 +104,14 @@ impl Subscriber for Everything {
 
 /// Collects what a person or a log could be shown.
 #[derive(Default)]
-struct Shown(String);
+pub(crate) struct Shown(pub(crate) String);
 
 impl Shown {
-    fn add(&mut self, shown: impl std::fmt::Debug) {
+    pub(crate) fn add(&mut self, shown: impl std::fmt::Debug) {
         let _ = writeln!(self.0, "{shown:?}\n{shown:#?}");
     }
 
-    fn add_error(&mut self, error: &NexusError) {
+    pub(crate) fn add_error(&mut self, error: &NexusError) {
         self.add(error);
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(error) = cause {
@@ -104,12 +122,13 @@ impl Shown {
     }
 }
 
-fn contents(dir: &Path, except: &Path, into: &mut Vec<u8>) {
+/// Reads every file below a folder.
+pub(crate) fn contents(dir: &Path, into: &mut Vec<(PathBuf, Vec<u8>)>) {
     for path in fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()) {
-        if path.is_dir() && path != except {
-            contents(&path, except, into);
+        if path.is_dir() {
+            contents(&path, into);
         } else if path.is_file() {
-            into.extend(fs::read(&path).unwrap());
+            into.push((path.clone(), fs::read(&path).unwrap()));
         }
     }
 }
@@ -185,8 +204,10 @@ fn everything(backend: HttpBackend) {
     shown.add(client.get_secret("token").unwrap());
     shown.add(&url);
     shown.0.push_str(&metrics_text([("settings", &client.status())]));
-    let mut kept = Vec::new();
-    contents(dir.path(), path.parent().unwrap(), &mut kept);
+    let mut files = Vec::new();
+    contents(dir.path(), &mut files);
+    files.retain(|(file, _)| !file.starts_with(path.parent().unwrap()));
+    let kept = files.into_iter().flat_map(|(_, content)| content).collect::<Vec<u8>>();
     client.close();
 
     let logged = lines().lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
@@ -236,53 +257,6 @@ fn no_secret_shows_in_the_list_of_processes() {
     stage.end_silence();
     writing.join().unwrap().unwrap();
     eventually("it is written", || client.get_secret("token").unwrap().expose() == CANARY);
-}
-
-/// A secret that no binary holds, and that is nowhere in clear but where it belongs: every byte is changed in here.
-struct Masked(Vec<u8>);
-
-const MASK: u8 = 0xa5;
-
-impl Masked {
-    fn new() -> Self {
-        use std::hash::{BuildHasher, RandomState};
-        let digits =
-            format!("{:016x}{:016x}", RandomState::new().hash_one(1), RandomState::new().hash_one(2));
-        Self(digits.bytes().map(|byte| byte ^ MASK).collect())
-    }
-
-    fn put(&self, into: &mut Vec<u8>) {
-        into.extend(self.0.iter().map(|byte| byte ^ MASK));
-    }
-
-    /// Counts the copies in what this process may write to.
-    #[cfg(target_os = "linux")]
-    fn copies(&self) -> usize {
-        use std::io::{Read, Seek, SeekFrom};
-        let maps = fs::read_to_string("/proc/self/maps").unwrap();
-        let mut memory = fs::File::open("/proc/self/mem").unwrap();
-        let mut copies = 0;
-        for line in maps.lines().filter(|line| line.contains(" rw")) {
-            let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-            let address = |hex| u64::from_str_radix(hex, 16).unwrap();
-            let (from, to) = (address(from), address(to));
-            let mut part = zeroize::Zeroizing::new(vec![0; (to - from) as usize]);
-            // Some of what is listed is gone by now, or cannot be read.
-            if memory.seek(SeekFrom::Start(from)).is_err() || memory.read_exact(&mut part).is_err() {
-                continue;
-            }
-            let first = self.0[0] ^ MASK;
-            let mut rest = &part[..];
-            while let Some(at) = rest.iter().position(|byte| *byte == first) {
-                rest = &rest[at..];
-                let same =
-                    rest.iter().zip(&self.0).take_while(|(byte, masked)| **byte == **masked ^ MASK).count();
-                copies += usize::from(same == self.0.len());
-                rest = &rest[1..];
-            }
-        }
-        copies
-    }
 }
 
 /// Gives one answer, from memory that is wiped, as a transport of one's own can.

@@ -96,6 +96,10 @@ struct State {
     streams: Vec<TcpStream>,
     streams_opened: usize,
     silence_is_over: bool,
+    /// Another secret key that the service takes, and what its sessions are called but for their number.
+    accepted: Option<(String, String)>,
+    /// The number of the session that the service takes; later than any that it gave where all were ended.
+    session: u64,
     mute: bool,
     ended: bool,
 }
@@ -211,6 +215,16 @@ impl Stage {
             // A reader that is gone is what some tests are about.
             let _ = stream.write_all(bytes);
         }
+    }
+
+    /// Takes another secret key besides, and gives sessions of this name.
+    pub(crate) fn accept(&self, key: &str, session: &str) {
+        self.shared.lock().accepted = Some((key.to_owned(), session.to_owned()));
+    }
+
+    /// Takes none of the sessions any more that were given so far.
+    pub(crate) fn end_sessions(&self) {
+        self.shared.lock().session += 1;
     }
 
     /// Ends the streams without a last chunk.
@@ -378,12 +392,20 @@ fn read(connection: &TcpStream) -> Option<Asked> {
 }
 
 fn respond(connection: &TcpStream, shared: &Shared, asked: &Asked) -> std::io::Result<()> {
-    let key = asked.header("x-nexus-api-key").unwrap_or_default();
-    if ![KEY, PUBLIC_KEY].contains(&key) {
-        return answer(connection, 401, "", b"");
-    }
     let path = asked.target.split('?').next().unwrap_or_default();
     let mut state = shared.lock();
+    let (other, name) = state.accepted.clone().unwrap_or_else(|| (KEY.to_owned(), "wxt_stage_".to_owned()));
+    if path == "/v1/auth/token-exchange" {
+        state.session += 1;
+        let session = format!("{name}{}", state.session);
+        let given = json!({"session_token": session, "token_type": "Bearer", "expires_in": 3600});
+        return answer(connection, 200, "", given.to_string().as_bytes());
+    }
+    let session = asked.header("authorization") == Some(&format!("Bearer {name}{}", state.session));
+    let key = asked.header("x-nexus-api-key").unwrap_or_default();
+    if !session && ![KEY, PUBLIC_KEY, &other].contains(&key) {
+        return answer(connection, 401, "", b"");
+    }
     match (asked.method.as_str(), path) {
         ("GET", "/v1/sync") => sync(connection, &state.document, asked, key),
         ("GET", "/v1/stream") => {

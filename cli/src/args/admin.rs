@@ -34,6 +34,27 @@ pub(crate) enum AdminCommand {
     /// Issue, list and revoke the keys that clients of the gate report with
     #[command(subcommand)]
     GateKey(GateKeyCommand),
+    /// Issue, list and revoke the keys that clients of settings ask with
+    #[command(subcommand)]
+    SettingsKey(SettingsKeyCommand),
+    /// Replace the master key, which seals what secrets are sealed with; servers may run meanwhile
+    #[command(after_help = "Examples:
+  (umask 077; openssl rand -base64 32 > new.key)
+  leverframe admin rekey --new-master-key-file new.key --data /var/lib/leverframe
+  leverframe admin rekey --master-key-file old.key --new-master-key-file new.key --database-file url
+
+A key that the data directory keeps is replaced there. Where servers have it from a file of yours, put the new key into that file
+first, on a line below the old one, and take the old one out when this is done. What was broken off is finished by the same
+command.")]
+    Rekey {
+        #[command(flatten)]
+        master_key: MasterKeyArgs,
+        /// A file with the key that is to replace it, 32 bytes in base64 or hexadecimal
+        #[arg(long, value_name = "FILE")]
+        new_master_key_file: PathBuf,
+        #[command(flatten)]
+        at: AtArgs,
+    },
     /// Bring the database up to date; a server does so when it starts
     #[command(after_help = "Example:
   leverframe admin migrate --data /var/lib/leverframe")]
@@ -232,6 +253,98 @@ pub(crate) enum GateKeyCommand {
         #[command(flatten)]
         at: KeyAtArgs,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SettingsKeyCommand {
+    /// Issue a key, and create the tenant, namespace and service where they are missing; it is printed once and kept nowhere
+    #[command(after_help = "Examples:
+  leverframe admin settings-key create --data /var/lib/leverframe > settings.key
+  leverframe admin settings-key create --tenant acme --namespace web --environment staging --name checkout
+  leverframe admin settings-key create --tenant acme --namespace web --kind frontend --type pk --format json")]
+    Create {
+        #[command(flatten)]
+        service: ServiceAtArgs,
+        /// What the service is, for ever
+        #[arg(long, value_enum, default_value_t = ServiceKind::Backend)]
+        kind: ServiceKind,
+        /// What the key may do
+        #[arg(long = "type", value_enum, value_name = "TYPE", default_value_t = KeyType::Sk)]
+        key_type: KeyType,
+        /// Begin it with sk_live_ or pk_live_, as clients before 0.15 expect it
+        #[arg(long)]
+        legacy: bool,
+        /// Name for people
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        #[command(flatten)]
+        master_key: MasterKeyArgs,
+        #[command(flatten)]
+        at: AtArgs,
+    },
+    /// List the keys of a service, without what is secret in them, which nobody keeps
+    #[command(after_help = "Example:
+  leverframe admin settings-key list --tenant acme --namespace web --environment staging")]
+    List {
+        #[command(flatten)]
+        service: ServiceAtArgs,
+        #[command(flatten)]
+        at: AtArgs,
+    },
+    /// Revoke a key: what asks with it is refused from then on
+    #[command(after_help = "Example:
+  leverframe admin settings-key revoke set_01HV5XK1EFQT8N3JRDCP7MW04A --tenant acme --namespace web")]
+    Revoke {
+        /// The key's id, which `list` shows; not the key
+        id: String,
+        #[command(flatten)]
+        service: ServiceAtArgs,
+        #[command(flatten)]
+        at: AtArgs,
+    },
+}
+
+/// Which service of settings.
+#[derive(Debug, Args)]
+pub(crate) struct ServiceAtArgs {
+    /// The tenant
+    #[arg(long, value_name = "TENANT", default_value = "default")]
+    pub(crate) tenant: String,
+    /// The namespace
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    pub(crate) namespace: String,
+    /// The environment
+    #[arg(long, value_name = "ENV", default_value = "production")]
+    pub(crate) environment: String,
+}
+
+/// What seals the keys that secrets are sealed with.
+#[derive(Debug, Args)]
+pub(crate) struct MasterKeyArgs {
+    /// A file with the master key [default: one that the data directory keeps] [env: LEVERFRAME_MASTER_KEY_FILE; the key
+    /// itself: LEVERFRAME_MASTER_KEY]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
+}
+
+/// What a service of settings is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServiceKind {
+    /// Runs where its keys are safe, and may have secrets
+    Backend,
+    /// Runs at its users', and has no secrets
+    Frontend,
+}
+
+/// What a key of settings may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyType {
+    /// Reads and writes everything
+    #[value(alias = "secret")]
+    Sk,
+    /// Reads configs and flags, and may be shown to users
+    #[value(alias = "public")]
+    Pk,
 }
 
 /// Where keys are kept: a store on this machine, or a server.

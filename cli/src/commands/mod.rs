@@ -13,8 +13,10 @@ mod init;
 mod lint;
 mod manifest;
 mod plugins;
+mod run;
 mod schema;
 mod serve;
+mod settings;
 mod sign;
 mod watch;
 
@@ -40,6 +42,8 @@ pub(crate) fn run(cli: &Cli, out: &mut Out) -> Result<u8, Failure> {
         Command::Diff(args) => diff::run(args, out),
         Command::Manifest(command) => manifest::run(command, out),
         Command::Gate(command) => gate::run(command, out),
+        Command::Settings(command) => settings::run(command, out),
+        Command::Run(args) => run::run(args, out),
         Command::Admin(command) => admin::run(command, out),
         Command::Serve(args) => serve::run(args, out),
         Command::Watch(args) => watch::run(args, out),

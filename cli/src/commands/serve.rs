@@ -3,12 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use leverframe::{Error, ErrorKind, Secret, config::ambient_environment};
-use leverframe_server::{Running, ServeOptions, Server, TlsFiles};
+use leverframe_server::{Running, ServeOptions, Server, TlsFiles, settings::Keyring};
 use tracing_subscriber::{EnvFilter, filter::Directive};
 
 use super::secret_file;
 use crate::{
-    args::{LogFormat, ServeArgs, StoreArgs},
+    args::{LogFormat, MasterKeyArgs, ServeArgs, StoreArgs},
     failure::{Failure, exit},
     output::{BOLD, CYAN, DIM, Out, styled},
     signals::{Asked, Signals},
@@ -101,6 +101,25 @@ pub(super) fn place(args: &StoreArgs, options: &mut ServeOptions) -> Result<(), 
     Ok(())
 }
 
+/// Returns the master key: that of the file that is named, of the environment, or of the data directory.
+pub(super) fn keyring(args: &MasterKeyArgs, options: &ServeOptions) -> Result<Keyring, Failure> {
+    let set = ambient_environment(&[MASTER_KEY_FILE, MASTER_KEY]);
+    let find = |name: &str| set.iter().find(|(key, value)| key == name && !value.expose().is_empty());
+    Ok(match (&args.master_key_file, find(MASTER_KEY_FILE), find(MASTER_KEY)) {
+        (Some(path), ..) => Keyring::from_file(path)?,
+        (None, Some((_, path)), _) => Keyring::from_file(Path::new(path.expose()))?,
+        (None, None, Some((_, key))) => Keyring::from_secret(key)?,
+        (None, None, None) if options.database.is_some() => {
+            return Err(Failure::usage("no master key is given").with_hint(format!(
+                "name a file that every server has with `--master-key-file`, or set {MASTER_KEY_FILE}"
+            )));
+        }
+        (None, None, None) => Keyring::in_directory(&options.data)?,
+    })
+}
+
+const MASTER_KEY_FILE: &str = "LEVERFRAME_MASTER_KEY_FILE";
+const MASTER_KEY: &str = "LEVERFRAME_MASTER_KEY";
 const DATABASE_URL: &str = "LEVERFRAME_DATABASE_URL";
 
 /// Sends what the server logs to standard error.

@@ -70,7 +70,7 @@ impl Envelope {
 
 /// Takes out what must not reach whatever keeps the output: tokens, and credentials inside of URIs.
 fn without_secrets(arguments: impl Iterator<Item = String>) -> Vec<String> {
-    const SECRET: [&str; 1] = ["--token"];
+    const SECRET: [&str; 2] = ["--key", "--token"];
     let mut hide_next = false;
     arguments
         .map(|argument| {
@@ -111,12 +111,22 @@ mod tests {
 
     #[test]
     fn tokens_and_passwords_are_taken_out_of_the_invocation() {
-        let arguments =
-            ["push", "--token", "s3cret", "--token=s3cret", "a=b", "--database=postgres://ann:s3cret@h/d"];
+        let arguments = [
+            "push",
+            "--token",
+            "s3cret",
+            "--token=s3cret",
+            "--key=s3cret",
+            "a=b",
+            "--database=postgres://ann:s3cret@h/d",
+        ];
 
         let shown = without_secrets(arguments.map(str::to_owned).into_iter());
 
-        assert_eq!(shown, ["push", "--token", "***", "--token=***", "a=b", "--database=postgres://***@h/d"]);
+        assert_eq!(
+            shown,
+            ["push", "--token", "***", "--token=***", "--key=***", "a=b", "--database=postgres://***@h/d"]
+        );
         assert_eq!(cleaned(json!({ "place": "https://u:p@h/a@b" })), json!({ "place": "https://***@h/a@b" }));
     }
 }

@@ -60,6 +60,23 @@ impl Out {
         Ok(self.stdout.write_all(bytes)?)
     }
 
+    /// Writes bytes to the letter, whatever they mean to a terminal: other people's values are not ours to change.
+    pub(crate) fn verbatim(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = self.stdout.as_inner();
+        stdout.write_all(bytes)?;
+        Ok(stdout.flush()?)
+    }
+
+    /// Returns true if a person looks at the result.
+    pub(crate) fn is_terminal(&self) -> bool {
+        self.stdout.is_terminal()
+    }
+
+    /// Returns true if a person looks at what is not part of the result.
+    pub(crate) fn notes_are_seen(&self) -> bool {
+        self.stderr.is_terminal()
+    }
+
     /// Writes a line that is not part of the result.
     pub(crate) fn note(&mut self, text: impl AsRef<str>) {
         // Nobody is left to tell that standard error is closed.

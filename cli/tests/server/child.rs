@@ -15,7 +15,7 @@ use serde_json::Value;
 /// No server of a test lives longer, and none is waited for longer.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Variables that would change what a test sees.
-const AMBIENT: [&str; 13] = [
+const AMBIENT: [&str; 18] = [
     "CLICOLOR_FORCE",
     "EXD_API_TOKEN",
     "EXD_DB_PATH",
@@ -25,10 +25,15 @@ const AMBIENT: [&str; 13] = [
     "LEVERFRAME_API_TOKEN",
     "LEVERFRAME_DATABASE_URL",
     "LEVERFRAME_LOG",
+    "LEVERFRAME_MASTER_KEY",
+    "LEVERFRAME_MASTER_KEY_FILE",
     "LEVERFRAME_SERVER_LISTEN",
     "LEVERFRAME_SERVER_URL",
+    "LEVERFRAME_SETTINGS_ENDPOINT",
+    "LEVERFRAME_SETTINGS_KEY",
     "NO_COLOR",
     "RUST_LOG",
+    "WESTYX_SERVICE_ENDPOINT",
 ];
 
 pub(crate) fn leverframe() -> Command {

@@ -8,7 +8,9 @@ mod crash;
 mod demo;
 mod gate;
 mod manifest;
+mod run;
 mod serve;
+mod settings;
 #[path = "../../../server/examples/team.rs"]
 #[expect(dead_code, reason = "its `main` is for whoever runs it by itself")]
 mod team;

@@ -32,6 +32,7 @@ use crate::{
         (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
         (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),
         (name = "gate", description = "What fleets do and what they may"),
+        (name = "settings", description = "What services are configured with"),
         (name = "audit", description = "Who changed what"),
         (name = "server", description = "The server itself")
     )

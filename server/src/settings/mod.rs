@@ -11,6 +11,7 @@ mod data_key;
 mod envelope;
 mod flags;
 mod heads;
+mod import;
 mod issue;
 pub mod keyring;
 mod keys;
@@ -38,6 +39,8 @@ pub use self::{
     store::SettingsStore,
 };
 pub(crate) use self::{
+    admin::key_word,
     caller::Caller,
+    import::{Fate, Wanted},
     write::{ChangeRequest, Precondition},
 };

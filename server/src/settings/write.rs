@@ -25,6 +25,7 @@ const LARGEST_ANSWER: usize = 7 * 1024 * 1024;
 const ATTEMPTS: usize = 16;
 
 /// What somebody wants done to an entry.
+#[derive(Clone)]
 pub(crate) enum ChangeRequest {
     /// Writes a config.
     Config(Value),
@@ -72,7 +73,7 @@ pub(crate) struct Precondition {
 }
 
 /// A change that was checked.
-enum Checked {
+pub(super) enum Checked {
     Put(String),
     Secret(SecretForm, Secret),
     Delete,
@@ -102,7 +103,7 @@ impl Settings {
         }
         let view = self.view(id).await?.ok_or_else(|| Problem::not_found("there is no such service"))?;
         if kind == EntryKind::Secret && view.service().kind == Kind::Frontend {
-            return Err(Problem::forbidden("a frontend service has no secrets"));
+            return Err(secret_of_frontend());
         }
         let change = checked(kind, change)?;
         let request = asked.request.map(|request| distinct(&request, kind, key, deletes));
@@ -209,7 +210,7 @@ impl Settings {
 }
 
 /// Makes of a change what is kept.
-fn checked(kind: EntryKind, change: ChangeRequest) -> Result<Checked, Problem> {
+pub(super) fn checked(kind: EntryKind, change: ChangeRequest) -> Result<Checked, Problem> {
     let too_large = || Problem::payload_too_large("a value has at most 1 MiB");
     Ok(match (kind, change) {
         (EntryKind::Config, ChangeRequest::Config(value)) => {
@@ -242,7 +243,12 @@ fn is_base64(text: &str) -> bool {
 }
 
 /// Changes what a service has as the write will; returns by how many bytes its answer grows at most.
-fn apply(parts: &mut Parts, kind: EntryKind, key: &str, change: &Checked) -> Result<usize, Problem> {
+pub(super) fn apply(
+    parts: &mut Parts,
+    kind: EntryKind,
+    key: &str,
+    change: &Checked,
+) -> Result<usize, Problem> {
     /// Of names of fields, and of escapes.
     const AROUND: usize = 128;
     let mut grows = 0;
@@ -318,7 +324,11 @@ fn absent(kind: EntryKind) -> Problem {
     Problem::not_found(format!("there is no such {}", kind.as_str()))
 }
 
-fn bad_key() -> Problem {
+pub(super) fn secret_of_frontend() -> Problem {
+    Problem::forbidden("a frontend service has no secrets")
+}
+
+pub(super) fn bad_key() -> Problem {
     Problem::bad_request(
         "a name begins with a letter, goes on with letters, digits, `_`, `.`, `:` and `-`, ends with a letter or a digit, \
          and has at most 256 characters",

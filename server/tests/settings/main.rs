@@ -3,6 +3,7 @@
 
 mod access;
 mod machine;
+mod operators;
 mod ours;
 mod stage;
 mod stream;

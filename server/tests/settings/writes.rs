@@ -19,9 +19,8 @@ async fn a_secret_has_versions_and_the_newest_one_that_is_left_is_handed_out() {
     let current = async || stage.sync(&stage.secret).await["secrets"]["DB:PASSWORD"].clone();
 
     for n in 1..=3 {
-        let written = stage
-            .post("/v1/secrets", &json!({"key": "DB:PASSWORD", "value": format!("v{n}"), "type": "text"}));
-        let written = written.await;
+        let body = json!({"key": "DB:PASSWORD", "value": format!("v{n}"), "type": "text"});
+        let written = stage.post("/v1/secrets", &body).await;
         assert_eq!(written.status, 201);
         assert_eq!(written.json(), json!({"key": "DB:PASSWORD", "version": n}));
     }

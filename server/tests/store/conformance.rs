@@ -57,7 +57,6 @@ on_every_engine!(
     the_signing_key_is_one_for_all_who_open_the_store_now_and_later,
 );
 
-/// Makes a database what it was before there were settings.
 macro_rules! without_settings {
     () => {
         "DROP TABLE settings_requests; DROP TABLE settings_secret_versions; DROP TABLE settings_entries; \
@@ -66,6 +65,8 @@ macro_rules! without_settings {
     };
 }
 
+/// Makes a database what it was before there were settings.
+pub(crate) const WITHOUT_SETTINGS: &str = without_settings!();
 /// Makes a database what it was before there was a gate.
 pub(crate) const WITHOUT_GATE: &str = concat!(
     without_settings!(),

@@ -5,9 +5,9 @@
 //! makes a connection: for a poll every few seconds that is nothing, for more choose `curl` or `reqwest`.
 //!
 //! - curl 7.66 or newer. No shell is involved.
-//! - URI, headers, credentials and proxy go to the program's standard input; its arguments and its environment hold
-//!   nothing of a request. A request's body goes through a file that only its owner may read, in a folder of its own,
-//!   removed when the program ends: the standard input is taken.
+//! - URI, headers, credentials, proxy and bodies go to the program's standard input; its arguments and its environment
+//!   hold nothing of a request. A body of more than 40 KiB, or with a NUL in it, goes through a file that only its owner
+//!   may read, in a folder of its own, removed when the program ends: options cannot hold it.
 //! - Settings win over `~/.curlrc`, and so do a few options that an answer could not be understood without. Its
 //!   `insecure` and `location` are not honoured: certificates are always checked, and redirects are followed here,
 //!   at most five, without credentials on the way to another origin. What `~/.curlrc` itself adds to every request,

@@ -36,7 +36,7 @@ impl Script {
         files: Files<'_>,
         left_ms: u64,
     ) -> Result<Self> {
-        let mut script = Self::default();
+        let mut script = Self::with_room_for(hop);
         let refuse = |_: HoldsNul| {
             Error::new(ErrorKind::Invalid, "send the request")
                 .with("uri", redacted(&hop.uri))
@@ -46,6 +46,15 @@ impl Script {
         script.connection(config, trust, files, left_ms).map_err(refuse)?;
         script.request(hop, config, files).map_err(refuse)?;
         Ok(script)
+    }
+
+    /// What grows leaves copies behind that nobody wipes.
+    fn with_room_for(hop: &Hop) -> Self {
+        let headers = hop.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32);
+        let body = if is_text(&hop.body) { hop.body.len() } else { 0 };
+        // Escaped, every byte may become two.
+        let most = 2 * (body + headers.sum::<usize>() + hop.uri.to_string().len());
+        Self(Zeroizing::new(Vec::with_capacity(most + 8 * 1024)))
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -98,9 +107,14 @@ impl Script {
             self.set("user-agent", config.user_agent.as_bytes())?;
         }
         self.headers(&hop.headers)?;
-        match (files.body, &hop.method) {
-            (Some(body), method) => {
-                self.set("data-binary", &[b"@", body.as_os_str().as_encoded_bytes()].concat())?;
+        match (&hop.method, files.body) {
+            (method, body) if !hop.body.is_empty() => {
+                match body {
+                    Some(file) => {
+                        self.set("data-binary", &[b"@", file.as_os_str().as_encoded_bytes()].concat())?;
+                    }
+                    None => self.set("data-raw", &hop.body)?,
+                }
                 self.set("request", method.as_str().as_bytes())?;
                 if !hop.headers.contains_key(header::CONTENT_TYPE) {
                     self.set("header", b"Content-Type:")?;
@@ -108,13 +122,13 @@ impl Script {
                 // Waiting for permission to send costs a second with peers that do not know of it.
                 self.set("header", b"Expect:")?;
             }
-            (None, &Method::GET) => {}
-            (None, &Method::HEAD) => {
+            (&Method::GET, _) => {}
+            (&Method::HEAD, _) => {
                 self.line("head");
                 // It shows the headers on the standard output unless told otherwise.
                 self.line("no-include");
             }
-            (None, method @ (&Method::POST | &Method::PUT | &Method::PATCH)) => {
+            (method @ (&Method::POST | &Method::PUT | &Method::PATCH), _) => {
                 // Peers want to be told that the body is empty.
                 self.set("data-binary", b"")?;
                 self.set("request", method.as_str().as_bytes())?;
@@ -122,7 +136,7 @@ impl Script {
                     self.set("header", b"Content-Type:")?;
                 }
             }
-            (None, method) => self.set("request", method.as_str().as_bytes())?,
+            (method, _) => self.set("request", method.as_str().as_bytes())?,
         }
         self.set("url", hop.uri.to_string().as_bytes())
     }
@@ -175,6 +189,14 @@ impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Script(…)")
     }
+}
+
+/// The program reads no longer lines of options than 100 KiB, and escapes make them longer.
+const LONGEST_TEXT: usize = 40 * 1024;
+
+/// Returns true for a body that an option can hold, so that it need not go through a file.
+pub(super) fn is_text(body: &[u8]) -> bool {
+    body.len() <= LONGEST_TEXT && !body.contains(&0)
 }
 
 /// A value that the program's options cannot hold.

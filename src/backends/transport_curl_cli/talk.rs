@@ -10,12 +10,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use zeroize::Zeroizing;
 
 use super::{
     Settings,
     child::Running,
     scratch::Scratch,
-    script::{Files, Script, arguments},
+    script::{Files, Script, arguments, is_text},
 };
 use crate::{
     Error, ErrorKind, Result, Retry,
@@ -126,12 +127,14 @@ impl Talk {
         let tls = self.hop.uri.scheme_str() == Some("https") || config.proxy.expose().starts_with("https:");
         let roots = trust.roots.as_ref().filter(|_| tls);
         let (mut scratch, mut roots_file, mut body_file) = (None, None, None);
-        if roots.is_some() || !self.hop.body.is_empty() {
+        // What may be a secret is on no disk if that can be avoided: a process that is killed removes nothing.
+        let body = Some(&self.hop.body).filter(|body| !is_text(body));
+        if roots.is_some() || body.is_some() {
             let made = Scratch::make().map_err(wrap)?;
             let put =
                 |name: &str, content: &[u8]| -> Result<PathBuf> { made.put(name, content).map_err(wrap) };
             roots_file = roots.map(|roots| put("roots.pem", roots)).transpose()?;
-            body_file = (!self.hop.body.is_empty()).then(|| put("body", &self.hop.body)).transpose()?;
+            body_file = body.map(|body| put("body", body)).transpose()?;
             scratch = Some(made);
         }
         let left = self.deadline - SystemClock::new().now();
@@ -152,7 +155,7 @@ impl Talk {
 
     /// Hands the body on until it ends or nobody wants it; returns whether there was any.
     fn relay(&self, mut stdout: ChildStdout, heads: &mpsc::Receiver<Seen>) -> Result<bool> {
-        let mut buffer = vec![0; 16 * 1024];
+        let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
         let mut begun = false;
         loop {
             match stdout.read(&mut buffer) {

@@ -7,8 +7,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use super::{
     Surroundings, WifProvider, Wishes, checked,
@@ -17,7 +19,11 @@ use super::{
 use crate::{
     Backoff, Error, ErrorKind, Result, Retry, Secret,
     live::Turns,
-    settings::{NexusError, credentials::Credentials},
+    settings::{
+        NexusError,
+        credentials::{Credentials, wiped_header},
+        service::read_wiped,
+    },
     traits::{Clock, Request, Response, Tick, Transport, redacted},
 };
 
@@ -56,14 +62,11 @@ struct State {
     backoff: Backoff,
     /// Not tried ahead of the end again before this.
     again_at: Tick,
-    /// Counts what was given up, so that one exchange answers all who were refused with the same session.
-    given: u64,
 }
 
 #[derive(Clone)]
 struct Held {
     header: HeaderValue,
-    number: u64,
     renew_at: Tick,
     ends_at: Tick,
 }
@@ -94,7 +97,7 @@ impl Sessions {
                 .hint("write it as `https://host` or `https://host:port`")
         })?;
         let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-        let state = State { proof, held: None, backoff, again_at: Tick::ORIGIN, given: 0 };
+        let state = State { proof, held: None, backoff, again_at: Tick::ORIGIN };
         Ok(Self {
             provider,
             wishes,
@@ -153,21 +156,17 @@ impl Sessions {
             Proof::Developer(developer) => developer.session(self.around.clock.wall())?,
             Proof::Exchange(source) => self.exchange(source.exchange_payload().await?).await?,
         };
-        let mut header =
-            HeaderValue::from_str(&format!("Bearer {}", session.token.expose())).map_err(|_| {
-                Error::new(ErrorKind::Invalid, "read the session").with("reason", "no header holds it")
-            })?;
-        header.set_sensitive(true);
+        let header = wiped_header("Bearer ", &session.token).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "read the session").with("reason", "no header holds it")
+        })?;
         let (mut state, now) = (self.state(), self.now());
-        state.given += 1;
         state.backoff.reset();
         state.again_at = Tick::ORIGIN;
         // A short one keeps half of its time for the exchange of the next.
         let margin = MARGIN.min(session.lasts / 2);
         // Between two thirds and three quarters of its time, not all of a fleet at once.
         let ahead = state.backoff.jittered(session.lasts * 3 / 4).min(session.lasts - margin);
-        let number = state.given;
-        let held = Held { header, number, renew_at: now + ahead, ends_at: now + (session.lasts - margin) };
+        let held = Held { header, renew_at: now + ahead, ends_at: now + (session.lasts - margin) };
         state.held = Some(held.clone());
         Ok(held)
     }
@@ -193,12 +192,13 @@ impl Sessions {
             .body_limit(MOST)
             .attempts(1)
             .without_redirects();
-        request.body = payload.expose().to_owned().into();
+        request.body = Bytes::from_owner(Zeroizing::new(payload.expose().as_bytes().to_vec()));
+        drop(payload);
         let response = self.transport.send(request).await?;
         if !response.status.is_success() {
             return Err(self.refusal(&response));
         }
-        let body = response.body.read_all(MOST).await?;
+        let body = read_wiped(response, MOST).await?;
         let wrong = |reason: &'static str| {
             Error::new(ErrorKind::Invalid, "read the session")
                 .with("uri", redacted(&self.exchange))
@@ -250,10 +250,11 @@ impl Sessions {
         state.again_at = Tick::ORIGIN;
     }
 
-    /// Gives the session up.
-    fn give_up(&self, number: Option<u64>) {
+    /// Gives the session up that was refused. Of many who were refused with the same one, the first does; the others find
+    /// what the first had in its place.
+    fn give_up(&self, sent: &HeaderValue) {
         let mut state = self.state();
-        if number.is_none_or(|number| state.held.as_ref().is_some_and(|held| held.number == number)) {
+        if state.held.as_ref().is_some_and(|held| held.header == *sent) {
             state.held = None;
         }
     }
@@ -266,8 +267,8 @@ impl Credentials for Sessions {
         Ok((header::AUTHORIZATION, held.header))
     }
 
-    async fn refused(&self) -> std::result::Result<bool, NexusError> {
-        self.give_up(None);
+    async fn refused(&self, sent: &HeaderValue) -> std::result::Result<bool, NexusError> {
+        self.give_up(sent);
         self.session().await.map_err(|error| failed(&error))?;
         Ok(true)
     }

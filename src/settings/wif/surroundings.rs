@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use super::checked;
 use crate::{
     Error, ErrorKind, Result, Secret,
-    config::process_environment,
+    config::ambient_environment,
     traits::{Clock, Request, Transport, redacted},
 };
 
@@ -25,10 +25,28 @@ const DEADLINE: Duration = Duration::from_secs(2);
 /// The most that is read of a file or an answer.
 const MOST: u64 = 64 * 1024;
 
+/// The variables in which platforms say something.
+const VARIABLES: [&str; 14] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_REGION",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "HOME",
+    "WESTYX_DEV_TOKEN",
+    "XDG_CONFIG_HOME",
+];
+
 /// The platform, as far as it shows.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
-    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, Secret>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Sends without a proxy: a metadata service is on this machine, and a proxy is another.
     pub(crate) direct: Arc<dyn Transport>,
@@ -38,6 +56,7 @@ pub(crate) struct Surroundings {
     /// Where Azure and EC2 have their metadata services.
     pub(crate) link_local: String,
     /// Where ECS has its credentials.
+    #[cfg(feature = "aws-iam")]
     pub(crate) ecs: String,
 }
 
@@ -45,19 +64,21 @@ impl Surroundings {
     /// Looks around with a transport that uses no proxy.
     pub(crate) fn of_process(direct: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            variables: process_environment().into_iter().collect(),
+            variables: ambient_environment(&VARIABLES).into_iter().collect(),
             clock,
             direct,
             kubernetes_token: "/var/run/secrets/kubernetes.io/serviceaccount/token".into(),
             gcp: "http://metadata.google.internal".to_owned(),
             link_local: "http://169.254.169.254".to_owned(),
+            #[cfg(feature = "aws-iam")]
             ecs: "http://169.254.170.2".to_owned(),
         }
     }
 
     /// Returns a variable that is set to something.
     pub(crate) fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+        debug_assert!(VARIABLES.contains(&name), "`{name}` is not read from the process");
+        self.variables.get(name).map(|value| value.expose().trim()).filter(|value| !value.is_empty())
     }
 
     /// Asks a metadata service: two seconds, no redirects, at most 64 KiB.

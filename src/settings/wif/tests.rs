@@ -40,12 +40,13 @@ impl House {
         let (clock, metadata) = (ManualClock::new(), ScriptedTransport::new());
         clock.set_wall(SystemTime::UNIX_EPOCH + NOW);
         let around = Surroundings {
-            variables: [("HOME".to_owned(), dir.path().display().to_string())].into(),
+            variables: [("HOME".to_owned(), Secret::new(dir.path().display().to_string()))].into(),
             clock: Arc::new(clock.clone()),
             direct: Arc::new(metadata.clone()),
             kubernetes_token: dir.path().join("kubernetes"),
             gcp: "http://metadata".to_owned(),
             link_local: "http://link-local".to_owned(),
+            #[cfg(feature = "aws-iam")]
             ecs: "http://ecs".to_owned(),
         };
         let wishes = Wishes { endpoint: "https://shop.example.com".to_owned(), ..Wishes::default() };
@@ -60,7 +61,7 @@ impl House {
     }
 
     fn set(&mut self, name: &str, value: impl Into<String>) {
-        self.around.variables.insert(name.to_owned(), value.into());
+        self.around.variables.insert(name.to_owned(), Secret::new(value));
     }
 
     fn metadata_says(&self, path: &str, header: Option<(&'static str, &'static str)>, body: &str) {
@@ -304,10 +305,29 @@ fn a_refused_session_is_replaced_once() {
     assert_eq!(bearer(&sessions), "Bearer one");
 
     house.service_gives(r#"{"session_token":"two","expires_in":3600}"#);
-    assert!(block_on(sessions.refused()).unwrap());
+    assert!(block_on(sessions.refused(&HeaderValue::from_static("Bearer one"))).unwrap());
 
     assert_eq!(bearer(&sessions), "Bearer two");
     assert_eq!(house.exchanges(), 2);
+}
+
+#[test]
+fn eight_who_are_refused_with_the_same_session_cost_one_exchange() {
+    let house = with_kubernetes();
+    house.service_gives(r#"{"session_token":"one","expires_in":3600}"#);
+    let sessions = house.sessions();
+    let sent = block_on(sessions.header()).unwrap().1;
+    house.service_gives(r#"{"session_token":"two","expires_in":3600}"#);
+
+    std::thread::scope(|scope| {
+        for _ in 0..7 {
+            scope.spawn(|| assert!(block_on(sessions.refused(&sent)).unwrap()));
+        }
+    });
+    // One hears of it only when all is over.
+    assert!(block_on(sessions.refused(&sent)).unwrap());
+
+    assert_eq!((house.exchanges(), bearer(&sessions)), (2, "Bearer two".to_owned()));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod gate_keys;
 mod lists;
+mod settings_keys;
 mod tokens;
 
 use std::{path::Path, sync::Arc};
@@ -52,6 +53,7 @@ fn at_desk<T>(
             admin: Admin::new(Arc::clone(&store), Arc::clone(&clock)),
             store: Arc::clone(&store),
             clock,
+            options,
         };
         let done = work(&desk).await;
         store.close().await;
@@ -64,6 +66,7 @@ fn place(command: &AdminCommand) -> Option<&AtArgs> {
     Some(match command {
         AdminCommand::Bootstrap { at, .. }
         | AdminCommand::Migrate { at }
+        | AdminCommand::Rekey { at, .. }
         | AdminCommand::Backup { at, .. }
         | AdminCommand::Restore { at, .. }
         | AdminCommand::Tenant(TenantCommand::Create { at, .. } | TenantCommand::List { at })
@@ -71,6 +74,7 @@ fn place(command: &AdminCommand) -> Option<&AtArgs> {
             at
         }
         AdminCommand::Token(command) => tokens::place(command),
+        AdminCommand::SettingsKey(command) => settings_keys::place(command),
         AdminCommand::GateKey(_) => return None,
     })
 }
@@ -82,6 +86,8 @@ struct Desk {
     admin: Admin,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    /// Where the store is, as a server would have it.
+    options: ServeOptions,
 }
 
 impl Desk {
@@ -99,6 +105,10 @@ impl Desk {
             AdminCommand::Token(command) => return self.token(command, out).await,
             // Not of the store alone.
             AdminCommand::GateKey(_) => Ok(()),
+            AdminCommand::SettingsKey(command) => self.settings_key(command, out).await,
+            AdminCommand::Rekey { master_key, new_master_key_file, .. } => {
+                self.rekey(master_key, new_master_key_file, out).await
+            }
             AdminCommand::Tenant(command) => self.tenant(command, out).await,
             AdminCommand::Namespace(command) => self.namespace(command, out).await,
             AdminCommand::Migrate { .. } => {

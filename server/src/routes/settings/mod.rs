@@ -1,6 +1,6 @@
 //! Settings: what clients ask with a key or a session of a service, and what operators do with their tokens.
 
-use axum::{middleware, response::Response};
+use axum::{extract::DefaultBodyLimit, middleware, response::Response};
 use http::{HeaderMap, HeaderName};
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,12 +12,14 @@ mod ab;
 pub(crate) mod configs;
 mod entries;
 mod flags;
+mod operators;
 pub(crate) mod secrets;
 mod stream;
 mod sync;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    protocol()
+    // Values are larger than what else operators send.
+    protocol().merge(operators::routes().layer(DefaultBodyLimit::max(entries::BODY)))
 }
 
 /// What clients ask. Refusals are written as they expect them.

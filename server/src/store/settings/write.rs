@@ -121,7 +121,7 @@ impl Work for WriteEntry {
         // What is deleted may leave a larger version behind, and is never refused.
         if outcome.version > found.last {
             if found.current.is_none() {
-                self.check_room(on).await?;
+                self.check_room(on, found.last == 0).await?;
             }
             if grows > 0 && held.saturating_add(grows) > i64::try_from(MOST_BYTES).unwrap_or(i64::MAX) {
                 return Err(self.refused(ErrorKind::LimitExceeded, "a service has at most 8 MiB of values"));
@@ -161,8 +161,8 @@ impl WriteEntry {
         Ok(())
     }
 
-    /// Refuses one more entry where there are as many as there may be.
-    async fn check_room(&self, on: &mut dyn Connection) -> Result<()> {
+    /// Refuses one more entry, or one more name, where there are as many as there may be.
+    async fn check_room(&self, on: &mut dyn Connection, is_new_name: bool) -> Result<()> {
         let counted = on.first(COUNT, &self.with([self.write.kind.as_str().into()])).await?;
         let Some(mut counted) = counted else { return Ok(()) };
         if counted.count()? >= MOST_ENTRIES {
@@ -170,8 +170,7 @@ impl WriteEntry {
                 self.refused(ErrorKind::LimitExceeded, "a service has at most 10,000 entries of a kind")
             );
         }
-        // One of those is no new name; that it is refused as well is soon enough.
-        if counted.count()? >= MOST_NAMES {
+        if counted.count()? >= MOST_NAMES && is_new_name {
             return Err(self.refused(
                 ErrorKind::LimitExceeded,
                 "a service has at most 100,000 names of a kind, those that were deleted included",

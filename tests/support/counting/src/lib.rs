@@ -15,7 +15,7 @@
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 /// Allocations of more bytes than this are large.
@@ -51,6 +51,35 @@ impl Count {
 static ALL: AtomicU64 = AtomicU64::new(0);
 static MANY: AtomicU64 = AtomicU64::new(0);
 
+/// Returns how many bytes are allocated and not freed; zero in a program with another allocator.
+///
+/// ```
+/// use leverframe_counting::{Counting, live};
+///
+/// #[global_allocator]
+/// static ALLOCATOR: Counting = Counting;
+///
+/// let before = live();
+/// let held = std::hint::black_box(vec![0_u8; 1000]);
+/// assert_eq!(live() - before, 1000);
+/// drop(held);
+/// assert_eq!(live(), before);
+/// ```
+#[must_use]
+pub fn live() -> i64 {
+    LIVE.load(Ordering::SeqCst)
+}
+
+static LIVE: AtomicI64 = AtomicI64::new(0);
+
+fn grow(bytes: usize) {
+    LIVE.fetch_add(bytes as i64, Ordering::SeqCst);
+}
+
+fn shrink(bytes: usize) {
+    LIVE.fetch_sub(bytes as i64, Ordering::SeqCst);
+}
+
 fn count(bytes: usize) {
     ALL.fetch_add(1, Ordering::SeqCst);
     if bytes > LARGE {
@@ -63,23 +92,28 @@ fn count(bytes: usize) {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        grow(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         count(layout.size());
+        grow(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, bytes: usize) -> *mut u8 {
         count(bytes);
+        grow(bytes);
+        shrink(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.realloc(pointer, layout, bytes) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        shrink(layout.size());
         // SAFETY: the caller's promises are passed on.
         unsafe { System.dealloc(pointer, layout) }
     }
