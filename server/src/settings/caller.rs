@@ -262,7 +262,9 @@ mod tests {
                 .iter()
                 .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             let mut headers = HeaderMap::new();
-            pairs.for_each(|(name, value)| drop(headers.append(name, value)));
+            for (name, value) in pairs {
+                headers.append(name, value);
+            }
             match credential(&headers) {
                 Some(Credential::Key(_)) => "key",
                 Some(Credential::Session(_)) => "session",
