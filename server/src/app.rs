@@ -23,6 +23,7 @@ use crate::{
     principal::{Permission, Principal},
     problem::Problem,
     request::{Ids, RequestInfo},
+    settings::{Keyring, Settings, model::ServiceId},
     store::{Notice, Store},
     tokens::{Cached, TokenCache},
     work::Work,
@@ -40,6 +41,7 @@ struct Inner {
     heads: Arc<Heads>,
     hub: Hub,
     gate: Arc<Control>,
+    settings: Arc<Settings>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     tokens: TokenCache,
@@ -60,6 +62,8 @@ pub struct Limits {
     pub token: Rate,
     /// Requests of one address whose token is not valid, or is not known yet. Default: 20 a second, 200 at once.
     pub stranger: Rate,
+    /// Requests of one settings key, which all machines of a service share. Default: 5,000 a second, 20,000 at once.
+    pub settings: Rate,
     /// Longest wait until a request is answered, its body included. Default: 60 seconds.
     pub answer_within: Duration,
 }
@@ -69,6 +73,7 @@ impl Default for Limits {
         Self {
             token: Rate::new(1_000, 2_000),
             stranger: Rate::new(20, 200),
+            settings: Rate::new(5_000, 20_000),
             answer_within: Duration::from_secs(60),
         }
     }
@@ -78,16 +83,18 @@ impl App {
     /// Puts a server's state together, with the limits of [`Limits::default`].
     #[must_use]
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Self {
-        Self::with(store, clock, Limits::default(), None)
+        Self::with(store, clock, Limits::default(), None, None)
     }
 
-    /// Puts a server's state together. With a token for metrics, they are read with it and only with it.
+    /// Puts a server's state together. With a token for metrics, they are read with it and only with it; without master
+    /// keys, settings have no secrets.
     #[must_use]
     pub fn with(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
         limits: Limits,
         metrics_token: Option<Secret>,
+        keyring: Option<Keyring>,
     ) -> Self {
         let heads = Arc::new(Heads::new(Arc::clone(&store)));
         let metrics = Arc::<Metrics>::default();
@@ -98,12 +105,20 @@ impl App {
             Arc::clone(&clock),
             Arc::clone(&metrics),
         ));
+        let settings = Arc::new(Settings::new(
+            Arc::clone(&store),
+            Arc::clone(&clock),
+            hub.clone(),
+            Arc::clone(&metrics),
+            keyring,
+        ));
         Self {
             inner: Arc::new(Inner {
                 store,
                 heads,
                 hub,
                 gate,
+                settings,
                 clock,
                 limits,
                 tokens: TokenCache::default(),
@@ -139,6 +154,12 @@ impl App {
     /// Returns the control plane of the gate.
     pub(crate) fn gate(&self) -> &Arc<Control> {
         &self.inner.gate
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<Settings> {
+        &self.inner.settings
     }
 
     /// Returns the clock.
@@ -213,13 +234,15 @@ impl App {
                     self.gate().doubt_rules(&tenant);
                 }
                 Ok(Notice::Gate { org }) => self.gate().doubt(&org),
-                // Nothing of settings is held.
-                Ok(Notice::Settings { .. }) => {}
+                Ok(Notice::Settings { tenant, namespace, environment }) => {
+                    self.settings().doubt(&ServiceId::new(tenant, namespace, environment));
+                }
                 Ok(Notice::TokenRevoked { id }) => self.inner.tokens.forget(&id),
                 Ok(Notice::Everything) | Err(broadcast::error::RecvError::Lagged(_)) => {
                     self.inner.tokens.forget_all();
                     self.heads().doubt_all();
                     self.gate().doubt_all();
+                    self.settings().doubt_all();
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             }

@@ -23,9 +23,21 @@ impl Write {
         tenant: Option<&str>,
         target: &str,
     ) -> Self {
+        Self::by(app, &principal.token().id, info, action, tenant, target)
+    }
+
+    /// Names what somebody asks for who has no token: `by` is the id of whatever they prove who they are with.
+    pub(crate) fn by(
+        app: &App,
+        by: &str,
+        info: &RequestInfo,
+        action: &'static str,
+        tenant: Option<&str>,
+        target: &str,
+    ) -> Self {
         let mut event = AuditEvent::new(app.clock().wall(), action, bounded(target));
         event.request_id = info.id().to_owned();
-        event.principal = principal.token().id.clone();
+        by.clone_into(&mut event.principal);
         // A refused tenant's name need not be one.
         event.tenant = tenant.filter(|slug| leverframe::manifest::is_slug(slug)).map(str::to_owned);
         Self { event }
@@ -50,7 +62,24 @@ impl App {
             Ok(done) => event.detail = bounded(&detail(done)),
             Err(problem) => event.outcome = problem.code().to_owned(),
         }
-        if let Err(error) = self.store().record(&event).await {
+        self.record(&event).await;
+        outcome
+    }
+
+    /// Records that something is about to be handed out.
+    ///
+    /// # Errors
+    /// `unavailable` if it could not be recorded: then it must not be.
+    pub(crate) async fn audited_first(&self, write: Write, detail: &str) -> Result<(), Problem> {
+        let Write { mut event } = write;
+        event.detail = bounded(detail);
+        if self.record(&event).await { Ok(()) } else { Err(Problem::unavailable()) }
+    }
+
+    /// Returns false, and logs the event, if the store did not take it.
+    async fn record(&self, event: &AuditEvent) -> bool {
+        let recorded = self.store().record(event).await;
+        if let Err(error) = &recorded {
             tracing::error!(
                 error = %error.chain(),
                 request_id = event.request_id,
@@ -61,7 +90,7 @@ impl App {
                 "an audit event could not be stored"
             );
         }
-        outcome
+        recorded.is_ok()
     }
 }
 

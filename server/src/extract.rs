@@ -10,6 +10,7 @@ use bytes::BytesMut;
 use http::{HeaderMap, Uri, header, request::Parts};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use utoipa::IntoParams;
+use zeroize::Zeroize;
 
 use crate::{app::App, model::PageRequest, problem::Problem};
 
@@ -24,6 +25,33 @@ impl<T: DeserializeOwned> FromRequest<App> for Json<T> {
     async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
         let bytes = json_body(request, app).await?;
         serde_json::from_slice(&bytes).map(Json).map_err(|error| unreadable(&error))
+    }
+}
+
+impl<T: DeserializeOwned> Json<T> {
+    /// Reads a body where it is known already that it is worth it.
+    pub(crate) async fn read(request: Request, app: &App) -> Result<T, Problem> {
+        <Self as FromRequest<App>>::from_request(request, app).await.map(|Self(read)| read)
+    }
+}
+
+/// A JSON body that holds a secret: what is wrong with it is not told in its own words, and it is wiped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WipedJson<T>(pub(crate) T);
+
+impl<T: DeserializeOwned> FromRequest<App> for WipedJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Problem> {
+        let bytes = json_body(request, app).await?;
+        let read = serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            let (line, column) = (error.line(), error.column());
+            Problem::bad_request(format!("the body cannot be read, at line {line} column {column}"))
+        });
+        if let Ok(mut bytes) = bytes.try_into_mut() {
+            bytes.zeroize();
+        }
+        read
     }
 }
 

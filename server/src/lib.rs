@@ -22,6 +22,7 @@ mod routes;
 mod serve;
 pub mod settings;
 mod shelf;
+mod slot;
 mod splits;
 pub mod store;
 mod tokens;

@@ -22,6 +22,7 @@ pub struct Problem {
     message: String,
     details: serde_json::Value,
     retry_after: Option<Duration>,
+    flat: bool,
 }
 
 /// The envelope on the wire.
@@ -57,6 +58,7 @@ impl Problem {
             message: message.into(),
             details: serde_json::Value::Object(serde_json::Map::new()),
             retry_after: None,
+            flat: false,
         }
     }
 
@@ -161,6 +163,20 @@ impl Problem {
         self
     }
 
+    /// Says after which time it is worth to try again.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, pause: Duration) -> Self {
+        self.retry_after = Some(pause);
+        self
+    }
+
+    /// Has it written as the settings protocol has it: code and details at the top, without an envelope.
+    #[must_use]
+    pub(crate) fn flat(mut self) -> Self {
+        self.flat = true;
+        self
+    }
+
     /// Returns the code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -182,11 +198,24 @@ impl Problem {
     /// Makes the answer to the request of that id.
     #[must_use]
     pub fn into_answer(self, request_id: &str) -> Response {
-        let envelope = Envelope {
-            error: EnvelopeError { code: self.code.to_owned(), message: self.message, details: self.details },
-            request_id: request_id.to_owned(),
+        let mut response = if self.flat {
+            let mut flat = self.details;
+            if let serde_json::Value::Object(flat) = &mut flat {
+                let fields = [("error", self.code), ("message", &self.message), ("request_id", request_id)];
+                flat.extend(fields.map(|(name, text)| (name.to_owned(), text.into())));
+            }
+            (self.status, Json(flat)).into_response()
+        } else {
+            let envelope = Envelope {
+                error: EnvelopeError {
+                    code: self.code.to_owned(),
+                    message: self.message,
+                    details: self.details,
+                },
+                request_id: request_id.to_owned(),
+            };
+            (self.status, Json(envelope)).into_response()
         };
-        let mut response = (self.status, Json(envelope)).into_response();
         let headers = response.headers_mut();
         if let Some(pause) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs().max(1)));

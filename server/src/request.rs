@@ -27,7 +27,15 @@ struct Info {
     begun: Tick,
     wall: SystemTime,
     peer: Option<IpAddr>,
-    principal: OnceLock<Principal>,
+    principal: OnceLock<Asker>,
+}
+
+/// Whoever the request turned out to be from.
+#[derive(Debug)]
+enum Asker {
+    Principal(Principal),
+    /// The id of a key or a session of settings.
+    Key(Arc<str>),
 }
 
 impl RequestInfo {
@@ -67,12 +75,20 @@ impl RequestInfo {
     /// Returns the id of the principal, once it is known.
     #[must_use]
     pub fn principal(&self) -> Option<&str> {
-        self.0.principal.get().map(|principal| &*principal.token().id)
+        self.0.principal.get().map(|asker| match asker {
+            Asker::Principal(principal) => &*principal.token().id,
+            Asker::Key(id) => id,
+        })
     }
 
     pub(crate) fn learn_principal(&self, principal: &Principal) {
         // Learnt once; a second extractor finds the same one.
-        let _ = self.0.principal.set(principal.clone());
+        let _ = self.0.principal.set(Asker::Principal(principal.clone()));
+    }
+
+    pub(crate) fn learn_key(&self, id: &Arc<str>) {
+        // As above.
+        let _ = self.0.principal.set(Asker::Key(Arc::clone(id)));
     }
 }
 

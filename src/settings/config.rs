@@ -141,7 +141,7 @@ impl NexusClientBuilder {
     }
 
     /// Sets everything that [`NexusConfig`] has.
-    pub fn config(mut self, config: NexusConfig) -> Self {
+    pub fn config(self, config: NexusConfig) -> Self {
         let NexusConfig { api_key, endpoint, ttl, wif } = config;
         Self { api_key: Secret::new(api_key), endpoint, ttl, wif, ..self }
     }

@@ -24,7 +24,7 @@ macro_rules! file {
 pub(super) static INDEX: File = file!("index.html", PAGE);
 
 /// What the page asks for.
-pub(super) static FILES: [File; 36] = [
+pub(super) static FILES: [File; 41] = [
     file!("api.js", SCRIPT),
     file!("base.css", STYLE),
     file!("dom.js", SCRIPT),
@@ -45,12 +45,16 @@ pub(super) static FILES: [File; 36] = [
     file!("pages/home.js", SCRIPT),
     file!("pages/login.js", SCRIPT),
     file!("pages/segments.js", SCRIPT),
+    file!("pages/settings.js", SCRIPT),
     file!("pages/tenant.js", SCRIPT),
     file!("pages/tokens.js", SCRIPT),
     file!("pages/try.js", SCRIPT),
     file!("pages/upload.js", SCRIPT),
     file!("parts/context.js", SCRIPT),
+    file!("parts/entries.js", SCRIPT),
+    file!("parts/entry.js", SCRIPT),
     file!("parts/fleet.js", SCRIPT),
+    file!("parts/keys.js", SCRIPT),
     file!("parts/limits.js", SCRIPT),
     file!("parts/list.js", SCRIPT),
     file!("parts/poll.js", SCRIPT),
@@ -59,6 +63,7 @@ pub(super) static FILES: [File; 36] = [
     file!("route.js", SCRIPT),
     file!("rules.css", STYLE),
     file!("session.js", SCRIPT),
+    file!("settings.css", STYLE),
     file!("sse.js", SCRIPT),
     file!("ui.js", SCRIPT),
 ];

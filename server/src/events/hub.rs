@@ -167,10 +167,28 @@ impl Hub {
     /// # Errors
     /// `rate_limited` for a token that has `most` streams already.
     pub fn admit(&self, token: &TokenRecord, most: usize) -> std::result::Result<Lease, Problem> {
-        self.shared.leases.admit(token, most).ok_or_else(|| {
+        self.admit_as(&token.id, token.expires_at, most)
+    }
+
+    /// Counts a stream of whoever proves who they are with what has this id, a token or something else.
+    ///
+    /// # Errors
+    /// `rate_limited` if they have `most` streams already.
+    pub(crate) fn admit_as(
+        &self,
+        id: &str,
+        expires_at: Option<SystemTime>,
+        most: usize,
+    ) -> std::result::Result<Lease, Problem> {
+        self.shared.leases.admit(id, expires_at, most).ok_or_else(|| {
             let message = format!("the token has {most} open streams, as many as it may have");
             Problem::rate_limited(message, Duration::from_secs(1))
         })
+    }
+
+    /// Ends the streams of whoever was admitted by this id.
+    pub(crate) fn end(&self, id: &str) {
+        self.shared.leases.end_token(id);
     }
 
     /// Watches for new versions of a namespace, from the current one on.
@@ -305,7 +323,8 @@ impl Shared {
     }
 
     async fn check_tokens(self: Arc<Self>) {
-        for token in self.leases.tokens() {
+        // What else there are leases for, others look after.
+        for token in self.leases.tokens().into_iter().filter(|id| id.starts_with("tok_")) {
             // Where the store fails again, it tells of everything again when it is back.
             if !self.is_live(&token).await.unwrap_or(true) {
                 self.leases.end_token(&token);

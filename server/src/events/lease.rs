@@ -12,8 +12,6 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::model::TokenRecord;
-
 /// How often a stream says that it is alive, in turns of the hub's ticker, which come every second.
 pub(super) const BEAT_TICKS: u64 = 15;
 
@@ -99,17 +97,22 @@ impl Line {
 
 impl Leases {
     /// Hands out a lease, unless the token has `most` of them already.
-    pub(super) fn admit(self: &Arc<Self>, token: &TokenRecord, most: usize) -> Option<Lease> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        id: &str,
+        expires_at: Option<SystemTime>,
+        most: usize,
+    ) -> Option<Lease> {
+        let token_id: Arc<str> = id.into();
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let line = Arc::new(Line { id, ..Line::default() });
-        let token_id: Arc<str> = token.id.as_str().into();
         {
             let mut tokens = self.lock();
             if tokens.get(&token_id).is_some_and(|of_token| of_token.lines.len() >= most) {
                 return None;
             }
             let of_token = tokens.entry(Arc::clone(&token_id)).or_default();
-            of_token.expires_at = token.expires_at;
+            of_token.expires_at = expires_at;
             of_token.lines.insert(id, Arc::clone(&line));
         }
         // After it was entered: whoever closes the hub in between has either seen it or is seen here.

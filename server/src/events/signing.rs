@@ -36,6 +36,8 @@ pub struct Signer {
 pub(crate) enum Purpose {
     /// To ask for policies with.
     GateToken,
+    /// To tell whether settings changed.
+    SettingsTag,
     /// To ask for settings with.
     SettingsSession,
 }
@@ -189,6 +191,7 @@ impl Signer {
         // What is signed of a URL begins with another line.
         mac.update(match purpose {
             Purpose::GateToken => &b"gate token\n"[..],
+            Purpose::SettingsTag => b"settings tag\n",
             Purpose::SettingsSession => b"settings session\n",
         });
         mac.update(text.as_bytes());

@@ -23,11 +23,10 @@ use super::{
     model::{DEFAULT_SITE, MOST_SITES, Pulse, SiteId, Verdict},
     policy,
     rules::{self, Deciding},
-    slot::Slot,
     view::{Client, View},
     watch as watching,
 };
-use crate::{heads::Heads, metrics::Metrics, problem::Problem, store::Store};
+use crate::{heads::Heads, metrics::Metrics, problem::Problem, slot::Slot, store::Store};
 
 /// The control plane of one process. What must be shared or survive is in the store.
 #[derive(Debug)]

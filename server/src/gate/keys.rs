@@ -11,8 +11,8 @@ use std::{
 
 use leverframe::{Error, ErrorKind, Result, gate::signing::verify_pulse, traits::Tick};
 
-use super::{model::GateKey, slot::Slot};
-use crate::{app::secret_hash, mint::PUBLISH_KEY, model::SecretHash, store::Store};
+use super::model::GateKey;
+use crate::{app::secret_hash, mint::PUBLISH_KEY, model::SecretHash, slot::Slot, store::Store};
 
 /// As many keys as are kept at hand.
 const MOST: usize = 10_000;

@@ -15,7 +15,6 @@ pub mod model;
 mod policy;
 mod report;
 mod rules;
-mod slot;
 mod store;
 mod token;
 mod view;

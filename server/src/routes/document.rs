@@ -32,6 +32,7 @@ use crate::{
         (name = "evaluation", description = "Values of flags, for callers that do not evaluate in process"),
         (name = "ofrep", description = "The OpenFeature Remote Evaluation Protocol"),
         (name = "gate", description = "What fleets do and what they may"),
+        (name = "settings", description = "What services are configured with"),
         (name = "audit", description = "Who changed what"),
         (name = "server", description = "The server itself")
     )
@@ -55,6 +56,11 @@ impl Modify for Bearer {
         let mut token = Http::new(HttpAuthScheme::Bearer);
         token.description = Some("A token of `POST /v1/auth/token`".to_owned());
         components.add_security_scheme("gate_token", SecurityScheme::Http(token));
+        let key = ApiKeyValue::with_description("x-nexus-api-key", "A key of a service of settings");
+        components.add_security_scheme("settings_key", SecurityScheme::ApiKey(ApiKey::Header(key)));
+        let mut session = Http::new(HttpAuthScheme::Bearer);
+        session.description = Some("A session of `POST /v1/auth/token-exchange`".to_owned());
+        components.add_security_scheme("settings_session", SecurityScheme::Http(session));
     }
 }
 

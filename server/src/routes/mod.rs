@@ -21,6 +21,7 @@ mod hot;
 mod manifest;
 mod namespaces;
 mod ofrep;
+mod settings;
 mod tenants;
 mod tokens;
 mod typed;
@@ -41,6 +42,7 @@ pub(crate) fn router(app: App) -> Router {
         .merge(closure::routes())
         .merge(manifest::routes())
         .merge(ofrep::routes())
+        .merge(settings::routes())
         .merge(tenants::routes())
         .merge(typed::routes())
         .merge(console::routes())

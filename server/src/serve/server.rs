@@ -21,6 +21,7 @@ use super::{
 use crate::{
     app::App,
     routes,
+    settings::Keyring,
     store::{self, Store},
 };
 
@@ -51,10 +52,12 @@ impl Server {
             Arc::clone(&options.clock),
             options.limits,
             options.metrics_token.clone(),
+            keyring(&options)?,
         );
         app.hub().start();
         app.hub().prepare().await?;
         app.gate().start();
+        app.settings().start();
         let following = tokio::spawn(app.clone().follow(store.notices())).abort_handle();
         let frontend = Frontend::new(app.clone(), routes::router(app.clone()), tls.clone());
         let (ended, _) = watch::channel(None);
@@ -78,6 +81,12 @@ impl Server {
             tasks: [following, accepting.abort_handle()],
         })
     }
+}
+
+/// Returns what seals the data keys of settings: the data directory's own key. Several servers on one database share no
+/// directory.
+fn keyring(options: &ServeOptions) -> Result<Option<Keyring>> {
+    options.database.is_none().then(|| Keyring::in_directory(&options.data)).transpose()
 }
 
 /// A server that runs. Dropping it ends it at once; [`stop`](Self::stop) lets requests end.

@@ -143,6 +143,6 @@ impl Admin {
 }
 
 /// Says which key it is, for the audit log.
-pub(super) fn key_word(public: bool) -> &'static str {
+pub(crate) fn key_word(public: bool) -> &'static str {
     if public { "public" } else { "secret" }
 }

@@ -3,23 +3,43 @@
 //! A *service* is an environment of a namespace. Its document is what it has itself, and what it inherits of an umbrella
 //! service; secrets are sealed wherever they lie.
 
+mod ab;
 mod admin;
+mod caller;
 pub(crate) mod checked;
 mod data_key;
 mod envelope;
+mod flags;
+mod heads;
+mod import;
 mod issue;
 pub mod keyring;
+mod keys;
+mod listeners;
 pub mod model;
+mod parts;
+mod references;
 mod rekey;
 pub(crate) mod services;
-#[allow(dead_code, reason = "for the routes, which come with the exchange")]
 pub(crate) mod session;
+mod state;
 mod store;
+mod view;
+mod wiped;
+mod write;
 
 pub use self::{
     admin::MadeSettingsKey,
     data_key::DataKey,
+    flags::FlagWrite,
     issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
     keyring::Keyring,
+    state::Settings,
     store::SettingsStore,
+};
+pub(crate) use self::{
+    admin::key_word,
+    caller::Caller,
+    import::{Fate, Wanted},
+    write::{ChangeRequest, Precondition},
 };

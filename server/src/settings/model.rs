@@ -86,6 +86,12 @@ impl Kind {
             Self::Umbrella => "umbrella",
         }
     }
+
+    /// Returns true unless everything of it may be shown to users.
+    #[must_use]
+    pub const fn has_secrets(self) -> bool {
+        !matches!(self, Self::Frontend)
+    }
 }
 
 /// A service.
@@ -272,7 +278,7 @@ impl EntryKind {
 }
 
 /// A config or a flag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Entry {
     /// Its name.
@@ -297,6 +303,17 @@ impl Entry {
         updated_at: SystemTime,
     ) -> Self {
         Self { key: key.into(), version, content: content.into(), updated_at, updated_by: String::new() }
+    }
+}
+
+/// Says how large the content is, and not what it is.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("version", &self.version)
+            .field("bytes", &self.content.len())
+            .finish_non_exhaustive()
     }
 }
 

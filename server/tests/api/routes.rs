@@ -11,9 +11,10 @@ use leverframe_server::{
     app::secret_hash,
     gate::{NewGateKey, issue_gate_key},
     model::TokenType,
+    settings::{NewSettingsKey, issue_settings_key, model::ServiceId},
 };
 use reqwest::{Method, RequestBuilder};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::TestServer;
 
@@ -219,6 +220,117 @@ const TABLE: &[Row] = &[
         Body::Nothing,
         "403 403 403 403 | 403 403 403 204 204",
     ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "PUT /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}",
+        Body::Json(r#"{"ab_enabled": true}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    // What reads secrets is handed out by those who may read them.
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys",
+        Body::Json(r#"{"type": "sk"}"#),
+        "403 403 403 403 | 403 403 403 201 201",
+    ),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys",
+        Body::Json(r#"{"type": "pk"}"#),
+        "403 403 403 403 | 403 201 403 201 201",
+    ),
+    Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys/{id}",
+        Body::Nothing,
+        "403 403 403 403 | 403 204 403 204 204",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "PUT /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+        Body::Json(r#"{"value": 1}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "PUT /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+        Body::Json(r#"{"is_active": true}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "PUT /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+        Body::Json(r#"{"value": "v{n}"}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "DELETE /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
+        Body::Nothing,
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/versions",
+        Body::Nothing,
+        "403 403 403 403 | 200 200 403 200 200",
+    ),
+    Row(
+        "GET /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/value",
+        Body::Nothing,
+        "403 403 403 403 | 403 403 403 200 200",
+    ),
+    Row(
+        "POST /api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/import?dry_run=true",
+        Body::Json(r#"{"configs": {"hello": 2}}"#),
+        "403 403 403 403 | 403 200 403 200 200",
+    ),
     Row("GET /api/v1/tokens", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
     Row(
         "POST /api/v1/tokens",
@@ -248,6 +360,9 @@ async fn every_route_answers_every_principal_as_it_should() {
     let push = "/api/v1/tenants/acme/namespaces/payments/manifest";
     let pushed = server.send(archive(server.request(Method::PUT, push, &server.root))).await;
     assert!(pushed.status.is_success(), "{}", pushed.text);
+    let environment = "/api/v1/tenants/acme/namespaces/payments/settings/environments/production";
+    let made = server.request(Method::PUT, environment, &server.root).json(&json!({"kind": "backend"}));
+    assert_eq!(server.send(made).await.status, 201);
     let secrets = secrets(&server).await;
     let (mut wrong, mut number) = (String::new(), 0);
 
@@ -327,6 +442,17 @@ async fn refusals_do_not_tell_what_exists() {
         ("GET", "/api/v1/gate/rival/keys".to_owned()),
         ("PATCH", "/api/v1/gate/rival".to_owned()),
         ("DELETE", "/api/v1/gate/rival/keys/wpk_AAAAAAAAAAAAAAAAAAAAAA".to_owned()),
+        ("GET", "/api/v1/tenants/rival/namespaces/payments/settings/environments".to_owned()),
+        ("GET", "/api/v1/tenants/rival/namespaces/payments/settings/environments/production".to_owned()),
+        (
+            "GET",
+            "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/secrets/a/value"
+                .to_owned(),
+        ),
+        (
+            "DELETE",
+            "/api/v1/tenants/rival/namespaces/payments/settings/environments/production/configs/a".to_owned(),
+        ),
     ];
 
     for (method, path) in there {
@@ -377,8 +503,22 @@ async fn fill(server: &TestServer, template: &str) -> String {
         .replace("{version}", "1")
         .replace("{key}", "hello")
         .replace("{org}", "acme")
+        .replace("{environment}", "production")
         .replace("{user_id}", "usr_01HV5XK1EFQT8N3JRDCP7MW04A");
-    if path.contains("{id}") {
+    let service = ServiceId::new("acme", "payments", "production");
+    if path.contains("/settings/") && path.contains("{id}") {
+        let new = NewSettingsKey::new(service, true);
+        let issued = issue_settings_key(&*server.store, &new, SystemTime::UNIX_EPOCH).await.unwrap();
+        path = path.replace("{id}", &issued.key.id);
+    } else if path.contains("/settings/") && path.contains("/hello") {
+        // One that the request before may have deleted.
+        let (entry, _) = path.split_once("/hello").unwrap();
+        let content =
+            if entry.ends_with("flags") { json!({"is_active": true}) } else { json!({"value": "v"}) };
+        let put = server.request(Method::PUT, &format!("{entry}/hello"), &server.root);
+        let put = server.send(put.json(&content)).await;
+        assert_eq!(put.status, 200, "{}", put.text);
+    } else if path.contains("{id}") {
         let (token, _) = server.mint(TokenType::NamespaceRead, "acme/search").await;
         path = path.replace("{id}", &token.id);
     }

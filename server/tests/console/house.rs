@@ -48,7 +48,7 @@ impl Ground {
         store.migrate().await.unwrap();
         let bootstrapped = Admin::new(Arc::clone(&store), clock).bootstrap("console tests", false).await;
         let secret = bootstrapped.unwrap().secret.expose().to_owned();
-        let server = serve(store, "127.0.0.1:0".to_owned()).await;
+        let server = serve(store, "127.0.0.1:0".to_owned(), data.path()).await;
         let ground = Self { server, admin: secret, data };
         let tenant = json!({"slug": "acme", "display_name": "Acme", "login_mode": "email_domain", "email_domain": "acme.example"});
         ground.must("POST", "tenants", Some(tenant)).await;
@@ -59,7 +59,7 @@ impl Ground {
     pub(crate) async fn start_again(&mut self) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let store = store::open(&self.data.path().join("data"), None, clock).await.unwrap();
-        self.server = serve(store, self.address().to_string()).await;
+        self.server = serve(store, self.address().to_string(), self.data.path()).await;
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -164,8 +164,9 @@ impl House {
     }
 }
 
-async fn serve(store: Arc<dyn Store>, listen: String) -> Running {
+async fn serve(store: Arc<dyn Store>, listen: String, data: &Path) -> Running {
     let mut options = ServeOptions::default();
+    options.data = data.join("data");
     options.store = Some(store);
     options.listen = listen;
     Server::start(options).await.unwrap()

@@ -9,10 +9,11 @@ use crate::{
     browser::Browser,
     gate::{load, payments_with_rules, with_fleet},
     house::{House, changed},
+    settings::furnish,
 };
 
 /// Every page with something on it.
-const PAGES: [(&str, &str); 13] = [
+const PAGES: [(&str, &str); 15] = [
     ("#/", ".card"),
     ("#/t/acme", ".card"),
     ("#/t/acme/tokens", "tbody tr"),
@@ -26,6 +27,8 @@ const PAGES: [(&str, &str); 13] = [
     ("#/t/acme/n/payments/upload", ".drop"),
     ("#/t/acme/n/payments/try?flag=new-checkout&env=production", "#evaluate"),
     ("#/t/acme/n/payments/clients", "tbody tr"),
+    ("#/t/acme/n/payments/settings", ".card"),
+    ("#/t/acme/n/payments/settings/production", "[data-key='secrets db.password']"),
 ];
 
 async fn lived_in() -> House {
@@ -40,6 +43,7 @@ async fn lived_in() -> House {
     let files = changed(payments_with_rules(), "segments/instant-payout-tenth.toml", "999", "1999");
     house.upload("payments", &files).await;
     house.token("namespace_read", Some("payments")).await;
+    furnish(&house).await;
     house.log_in(&house.admin).await;
     house
 }
@@ -210,6 +214,13 @@ async fn pictures_show_the_pages_in_both_schemes() {
         ("clients", "#/t/acme/n/payments/clients", "tbody tr", 1280, false),
         ("tokens", "#/t/acme/tokens", "tbody tr", 1280, false),
         ("gate", "#/t/acme/gate", ".reflex-on", 1280, true),
+        (
+            "settings",
+            "#/t/acme/n/payments/settings/production",
+            "[data-key='secrets db.password']",
+            1280,
+            true,
+        ),
         ("narrow", "#/t/acme/n/payments/flags/chargeback-evidence?env=production", "#flag-title", 390, true),
     ];
     browser.wait_for(".card").await;

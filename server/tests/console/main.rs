@@ -11,4 +11,5 @@ mod model;
 mod playground;
 mod reading;
 mod served;
+mod settings;
 mod wire;

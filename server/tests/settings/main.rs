@@ -2,5 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 mod machine;
+mod operators;
 #[path = "../support/mod.rs"]
 mod support;

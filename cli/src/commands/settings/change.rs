@@ -177,7 +177,11 @@ fn flag(args: &SetArgs) -> Result<FlagWrite, Failure> {
     let is_active = match text.expose().trim() {
         "on" | "true" => true,
         "off" | "false" => false,
-        _ => return Err(Failure::usage("a flag is `on` or `off`")),
+        _ => {
+            return Err(Failure::usage("a flag is `on` or `off`").with_hint(
+                "when it is on and for whom say `--starts-at`, `--ends-at` and `--rollout-percent`",
+            ));
+        }
     };
     let mut flag = FlagWrite::new(is_active);
     if let Some(time) = &args.starts_at {

@@ -16,7 +16,7 @@ export class Refusal extends Error {
 }
 
 /** Sends a request and gives the response; a refusal is thrown. A refused credential ends the session. */
-export async function send(method, path, { query, body, headers = {}, signal, as } = {}) {
+export async function send(method, path, { query, body, raw, headers = {}, signal, as } = {}) {
   const authorization = as ? `Bearer ${as}` : session.authorization();
   const all = { ...headers };
   if (authorization) all.authorization = authorization;
@@ -24,6 +24,10 @@ export async function send(method, path, { query, body, headers = {}, signal, as
   if (body !== undefined && !(body instanceof FormData)) {
     all["content-type"] = "application/json";
     payload = JSON.stringify(body);
+  } else if (raw !== undefined) {
+    // JSON that a person wrote: numbers stay what they are, however long.
+    all["content-type"] = "application/json";
+    payload = raw;
   }
   const text = new URLSearchParams(query ?? {}).toString();
   let response;
@@ -79,6 +83,15 @@ export async function all(part, most = 20_000) {
 const ns = (tenant, namespace) =>
   `tenants/${encodeURIComponent(tenant)}/namespaces/${encodeURIComponent(namespace)}`;
 
+/** An environment of the settings, or all of a namespace. */
+const settingsOf = ({ tenant, namespace, environment }) =>
+  `${ns(tenant, namespace)}/settings/environments${environment === undefined ? "" : `/${encodeURIComponent(environment)}`}`;
+
+const entryOf = (at, kind, key) => `${settingsOf(at)}/${kind}/${encodeURIComponent(key)}`;
+
+/** What must be current: a version, or 0 for none. */
+const onto = (version) => (version === undefined ? {} : { "if-version": String(version) });
+
 const gateOf = (org) => `gate/${encodeURIComponent(org)}`;
 
 function archiveForm(file) {
@@ -126,6 +139,21 @@ export const api = {
   gates: (part) => page("gate", "orgs", part),
   gate: (org, signal) => json("GET", gateOf(org), { signal }),
   setGate: (org, body) => json("PATCH", gateOf(org), { body }),
+
+  environments: (at, part) => page(settingsOf(at), "environments", part),
+  async environment(at, signal) { return (await json("GET", settingsOf(at), { signal })).environment; },
+  putEnvironment: (at, body) => json("PUT", settingsOf(at), { body }),
+  /** Counts the writes to everything that an environment has. */
+  async settingsRevision(at, signal) { return (await json("GET", `${settingsOf(at)}/configs`, { query: { limit: "1" }, signal })).revision; },
+  entries: (at, kind, part) => page(`${settingsOf(at)}/${kind}`, kind, part),
+  putEntry: (at, kind, key, raw, version) => json("PUT", entryOf(at, kind, key), { raw, headers: onto(version) }),
+  deleteEntry: (at, kind, key, version) => json("DELETE", entryOf(at, kind, key), { headers: onto(version) }),
+  async secretVersions(at, key, signal) { return (await json("GET", `${entryOf(at, "secrets", key)}/versions`, { signal })).versions; },
+  secretValue: (at, key, version, signal) => json("GET", `${entryOf(at, "secrets", key)}/value`, { query: { version: String(version) }, signal }),
+  deleteSecretVersion: (at, key, version) => json("DELETE", entryOf(at, "secrets", key), { query: { version: String(version) } }),
+  settingsKeys: (at, part) => page(`${settingsOf(at)}/keys`, "keys", part),
+  createSettingsKey: (at, body) => json("POST", `${settingsOf(at)}/keys`, { body }),
+  revokeSettingsKey: (at, id) => send("DELETE", `${settingsOf(at)}/keys/${encodeURIComponent(id)}`),
   audit: (tenant, part) => page(tenant ? `tenants/${encodeURIComponent(tenant)}/audit` : "audit", "events", part),
 
   events: (query, headers, signal) => send("GET", "events", { query, headers: { accept: "text/event-stream", ...headers }, signal }),

@@ -18,6 +18,7 @@ import { uploadPage } from "./pages/upload.js";
 import { tryPage } from "./pages/try.js";
 import { clientsPage } from "./pages/clients.js";
 import { gatePage, gatesPage } from "./pages/gate.js";
+import { settingsPage } from "./pages/settings.js";
 
 const app = document.getElementById("app");
 const main = h("main", { id: "main", tabindex: "-1" });
@@ -37,6 +38,7 @@ const SECTIONS = [
   ["upload", "Upload", "manifest.write", uploadPage],
   ["try", "Playground", "evaluate", tryPage],
   ["clients", "Clients", "clients.read", clientsPage],
+  ["settings", "Settings", "settings.read", settingsPage],
 ];
 
 let live = null;

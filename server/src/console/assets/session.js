@@ -53,8 +53,8 @@ export const session = {
     switch (self.type) {
       case "superadmin": return permission !== "evaluate.public";
       case "tenant_admin": return inTenant && permission !== "tenant.create" && permission !== "evaluate.public";
-      case "namespace_write": return inNamespace && ["manifest.read", "manifest.write", "evaluate", "clients.read"].includes(permission);
-      case "namespace_read": return inNamespace && ["manifest.read", "evaluate"].includes(permission);
+      case "namespace_write": return inNamespace && ["manifest.read", "manifest.write", "evaluate", "clients.read", "settings.read", "settings.write"].includes(permission);
+      case "namespace_read": return inNamespace && ["manifest.read", "evaluate", "settings.read"].includes(permission);
       case "namespace_client": return inNamespace && permission === "evaluate.public";
       default: return false;
     }

@@ -11,7 +11,7 @@ mod write;
 use axum::extract::DefaultBodyLimit;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub(crate) use self::conditional::{etag, none_match};
+pub(crate) use self::conditional::{etag, none_match, number};
 use crate::app::App;
 
 pub(super) fn routes() -> OpenApiRouter<App> {

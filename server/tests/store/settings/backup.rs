@@ -27,11 +27,14 @@ async fn all_of(store: &dyn Store) -> (Vec<Service>, Vec<(ServiceId, Bytes)>, St
         let held = store.settings_held(&service.id).await.unwrap().unwrap();
         rest += &format!("{:?} {:?}", held.revision, store.settings_keys(&service.id, &page).await.unwrap());
         for entry in held.configs.iter().chain(&held.flags) {
-            rest += &format!("{entry:?}");
+            rest += &format!("{entry:?} {} {:?} {}", entry.content, entry.updated_at, entry.updated_by);
         }
         for secret in held.secrets {
             for version in store.settings_secret_versions(&service.id, &secret.key).await.unwrap() {
-                rest += &format!("{version:?} {:?} {:?}", version.sealed, version.created_by);
+                rest += &format!(
+                    "{version:?} {:?} {:?} {}",
+                    version.sealed, version.created_at, version.created_by
+                );
             }
         }
     }

@@ -5,7 +5,7 @@ use leverframe_server::settings::model::{
     Change, EntryKind, Kind, MOST_SECRET_VERSIONS, SecretForm, SecretVersion, Standing, Write, Written,
 };
 
-use super::fixtures::{id, put_secret, standing, with_service, write};
+use super::fixtures::{id, put, put_secret, standing, with_service, write};
 use crate::{
     conformance::on_every_engine,
     place::{Place, at},
@@ -105,11 +105,14 @@ async fn nothing_that_is_shown_tells_a_secret(place: Place) {
     let service = with_service(&*store, Kind::Backend).await;
     let change = put_secret("hunter2");
     write(&*store, SECRET, "a", change.clone()).await;
+    // What a config was made of may be one.
+    write(&*store, EntryKind::Config, "a", put("hunter2")).await;
+    let config = Write::new(EntryKind::Config, "a", put("hunter2"), Standing::default());
 
     let held = store.settings_held(&id()).await.unwrap();
     let versions = store.settings_secret_versions(&id(), "a").await.unwrap();
     let put = Write::new(SECRET, "a", change, Standing::default());
-    let shown = format!("{held:?} {versions:?} {put:?} {service:?} {store:?}");
+    let shown = format!("{held:?} {versions:?} {put:?} {config:?} {service:?} {store:?}");
     let too_large = put_secret(&"hunter2".repeat(200_000));
     let too_large = Write::new(SECRET, "a", too_large, Standing::new(1, Some(1)));
     let refused = store.write_settings(&id(), &too_large, at(2)).await.unwrap_err();

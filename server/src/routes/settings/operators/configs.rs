@@ -36,6 +36,8 @@ struct ConfigView {
     /// As it was written: references are not resolved.
     #[schema(value_type = Value)]
     value: serde_json::Value,
+    /// The value as text, exact where readers of JSON round numbers.
+    text: String,
     #[schema(format = DateTime)]
     updated_at: String,
     /// The id of the token or of the key that it was written with.
@@ -66,6 +68,7 @@ impl From<&Entry> for ConfigView {
             key: entry.key.clone(),
             version: entry.version,
             value: serde_json::from_str(&entry.content).unwrap_or_default(),
+            text: entry.content.clone(),
             updated_at: rfc3339(entry.updated_at),
             updated_by: entry.updated_by.clone(),
         }
@@ -165,7 +168,7 @@ async fn put(
     asked.write(body.map(|Json(config)| config.into())).await.map(Answer)
 }
 
-/// Deletes a config.
+/// Deletes a config, unless another one refers to it.
 #[utoipa::path(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
     tag = "settings", security(("bearer" = [])),
@@ -179,7 +182,7 @@ async fn put(
     ),
     responses(
         (status = 200, description = "It is gone", body = WrittenAnswer),
-        (status = 409, description = "Another version is current", body = Envelope),
+        (status = 409, description = "Another version is current, or a config refers to it", body = Envelope),
         Refusals
     )
 )]

@@ -37,11 +37,11 @@ pub(super) async fn held(app: &App, principal: &Principal, id: &ServiceId) -> Re
 }
 
 /// Returns the part of a list by key that is asked for, and what the part that follows begins after.
-pub(super) fn part<'a, T>(
-    all: &'a [T],
+pub(super) fn part<T>(
+    all: &[T],
     key: impl Fn(&T) -> &str,
     asked: PageQuery,
-) -> Result<(&'a [T], Option<String>), Problem> {
+) -> Result<(&[T], Option<String>), Problem> {
     let page = asked.page()?;
     if page.after.as_ref().is_some_and(|after| !is_key(after)) {
         return Err(Problem::bad_request("`cursor` must be what an earlier answer gave as `next_cursor`"));
@@ -76,10 +76,12 @@ pub(super) struct Asked<'a> {
 
 impl Asked<'_> {
     /// Changes the entry, by the means that clients change it with.
-    pub(super) async fn write(self, change: Result<ChangeRequest, Problem>) -> Result<WrittenAnswer, Problem> {
+    pub(super) async fn write(
+        self,
+        change: Result<ChangeRequest, Problem>,
+    ) -> Result<WrittenAnswer, Problem> {
         let Self { app, principal, info, headers, id, kind, key } = self;
-        let deletes =
-            matches!(change, Ok(ChangeRequest::Delete | ChangeRequest::DeleteVersion(_)));
+        let deletes = matches!(change, Ok(ChangeRequest::Delete | ChangeRequest::DeleteVersion(_)));
         let (action, target) = (action(kind, deletes), target(id, key));
         let write = Write::new(app, principal, info, action, Some(&id.tenant), &target);
         let outcome = async {

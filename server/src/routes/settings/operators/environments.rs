@@ -187,9 +187,8 @@ async fn list(
 
 async fn must_exist(app: &App, tenant: &str, namespace: &str) -> Result<(), Problem> {
     let is_name = leverframe::manifest::is_slug;
-    let found = is_name(tenant)
-        && is_name(namespace)
-        && app.store().namespace(tenant, namespace).await?.is_some();
+    let found =
+        is_name(tenant) && is_name(namespace) && app.store().namespace(tenant, namespace).await?.is_some();
     if found { Ok(()) } else { Err(no_namespace()) }
 }
 
@@ -314,10 +313,12 @@ fn not_kept(error: Error) -> Problem {
 impl ServiceChanges {
     /// Makes a service of which nothing is kept yet.
     fn fresh(&self, app: &App, id: &ServiceId) -> Result<Service, Problem> {
-        let kind = self.kind.ok_or_else(|| {
-            Problem::bad_request("`kind` is needed: there is no such environment yet")
-        })?;
-        let data_key = app.settings().keyring()?.new_data_key(id)?;
+        let kind = self
+            .kind
+            .ok_or_else(|| Problem::bad_request("`kind` is needed: there is no such environment yet"))?;
+        // Without a master key it gets one with its first secret, once there is a master key.
+        let keyring = app.settings().keyring().ok();
+        let data_key = keyring.map(|keyring| keyring.new_data_key(id)).transpose()?.unwrap_or_default();
         let mut service = Service::new(id.clone(), kind, data_key, app.clock().wall());
         services::name(&mut service, self.slug.as_deref());
         Ok(service)
@@ -369,7 +370,8 @@ impl ServiceChanges {
 
     /// Says what is changed, for the audit log.
     fn detail(&self) -> String {
-        let switch = |name: &str, on: Option<bool>| on.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
+        let switch =
+            |name: &str, on: Option<bool>| on.map(|on| format!("{name} {}", if on { "on" } else { "off" }));
         let mut parts = Vec::new();
         parts.extend(self.kind.map(|kind| kind.as_str().to_owned()));
         parts.extend(self.slug.as_ref().map(|_| "slug".to_owned()));

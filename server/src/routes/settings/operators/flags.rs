@@ -18,8 +18,7 @@ use crate::{
     problem::{Envelope, Problem, Refusals},
     request::RequestInfo,
     settings::{
-        ChangeRequest,
-        FlagWrite,
+        ChangeRequest, FlagWrite,
         model::{Entry, EntryKind},
     },
 };
@@ -162,10 +161,10 @@ async fn put(
         kind: EntryKind::Flag,
         key: &key,
     };
-    asked.write(body.map(|Json(flag)| flag.into())).await.map(Answer)
+    asked.write(body.map(|Json(flag)| ChangeRequest::Flag(flag))).await.map(Answer)
 }
 
-/// Deletes a flag.
+/// Deletes a flag, unless a config refers to it.
 #[utoipa::path(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
     tag = "settings", security(("bearer" = [])),
@@ -179,7 +178,7 @@ async fn put(
     ),
     responses(
         (status = 200, description = "It is gone", body = WrittenAnswer),
-        (status = 409, description = "Another version is current", body = Envelope),
+        (status = 409, description = "Another version is current, or a config refers to it", body = Envelope),
         Refusals
     )
 )]

@@ -11,6 +11,7 @@ mod configs;
 mod entries;
 mod environments;
 mod flags;
+mod import;
 mod keys;
 mod place;
 mod secrets;
@@ -22,4 +23,5 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .merge(configs::routes())
         .merge(flags::routes())
         .merge(secrets::routes())
+        .merge(import::routes())
 }

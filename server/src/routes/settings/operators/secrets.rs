@@ -14,7 +14,7 @@ use super::{
 use crate::{
     app::App,
     audit::Write,
-    extract::{Json, PageQuery, Path, Query},
+    extract::{PageQuery, Path, Query, WipedJson},
     principal::{Permission, Principal},
     problem::{Envelope, Problem, Refusals},
     request::RequestInfo,
@@ -179,7 +179,7 @@ async fn put(
     info: RequestInfo,
     Path(path): Path<EntryPath>,
     headers: HeaderMap,
-    body: Result<Json<SecretWrite>, Problem>,
+    body: Result<WipedJson<SecretWrite>, Problem>,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
     let (id, key) = entry(&principal, path)?;
     let asked = Asked {
@@ -191,10 +191,10 @@ async fn put(
         kind: EntryKind::Secret,
         key: &key,
     };
-    asked.write(body.map(|Json(secret)| secret.into())).await.map(Answer)
+    asked.write(body.and_then(|WipedJson(secret)| secret.try_into())).await.map(Answer)
 }
 
-/// Deletes a secret, or one version of it: then the newest one that remains is handed out.
+/// Deletes a secret, unless a config refers to it, or one version: then the newest one that remains is handed out.
 #[utoipa::path(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
     tag = "settings", security(("bearer" = [])),
@@ -209,7 +209,7 @@ async fn put(
     ),
     responses(
         (status = 200, description = "It is gone", body = WrittenAnswer),
-        (status = 409, description = "Another version is current", body = Envelope),
+        (status = 409, description = "Another version is current, or a config refers to it", body = Envelope),
         Refusals
     )
 )]
@@ -231,9 +231,8 @@ async fn delete(
         kind: EntryKind::Secret,
         key: &key,
     };
-    let change = query.map(|Query(query)| {
-        query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion)
-    });
+    let change =
+        query.map(|Query(query)| query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion));
     asked.write(change).await.map(Answer)
 }
 
@@ -269,7 +268,8 @@ async fn kept(
     id: &crate::settings::model::ServiceId,
     key: &str,
 ) -> Result<Vec<SecretVersion>, Problem> {
-    let versions = if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
+    let versions =
+        if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
     if versions.is_empty() { Err(absent(EntryKind::Secret)) } else { Ok(versions) }
 }
 

@@ -18,7 +18,7 @@ const BELIEVED: Duration = Duration::from_secs(30);
 
 /// Holds one thing.
 #[derive(Debug)]
-pub(super) struct Slot<T> {
+pub(crate) struct Slot<T> {
     /// Counts the times that what is held was put in doubt.
     doubts: AtomicU64,
     held: ArcSwapOption<Held<T>>,
@@ -41,27 +41,32 @@ impl<T> Default for Slot<T> {
 
 impl<T: Send + Sync> Slot<T> {
     /// Holds something that was just read.
-    pub(super) fn holding(value: Arc<T>, now: Tick) -> Self {
+    pub(crate) fn holding(value: Arc<T>, now: Tick) -> Self {
         let slot = Self::default();
         slot.held.store(Some(Arc::new(Held { doubts: 0, read_at: now, value })));
         slot
     }
 
     /// Says that there may be something newer.
-    pub(super) fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.doubts.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Returns what is held if nothing speaks against it.
-    pub(super) fn fresh(&self, now: Tick) -> Option<Arc<T>> {
+    pub(crate) fn fresh(&self, now: Tick) -> Option<Arc<T>> {
+        self.within(now, BELIEVED)
+    }
+
+    /// Returns what was read not longer ago than that, if nobody has put it in doubt since.
+    pub(crate) fn within(&self, now: Tick, longest: Duration) -> Option<Arc<T>> {
         let held = self.held.load();
         let held = held.as_ref()?;
-        let is_fresh = held.doubts == self.doubts.load(Ordering::Acquire) && now - held.read_at < BELIEVED;
-        is_fresh.then(|| Arc::clone(&held.value))
+        let is_undoubted = held.doubts == self.doubts.load(Ordering::Acquire);
+        (is_undoubted && now - held.read_at < longest).then(|| Arc::clone(&held.value))
     }
 
     /// Returns what was read last, however long ago.
-    pub(super) fn last(&self) -> Option<Arc<T>> {
+    pub(crate) fn last(&self) -> Option<Arc<T>> {
         self.held.load().as_ref().map(|held| Arc::clone(&held.value))
     }
 
@@ -69,7 +74,7 @@ impl<T: Send + Sync> Slot<T> {
     ///
     /// # Errors
     /// Those of `read`.
-    pub(super) async fn get<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
+    pub(crate) async fn get<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>> + Send,
     {
@@ -84,14 +89,14 @@ impl<T: Send + Sync> Slot<T> {
     }
 
     /// Waits for the turn to read: as long as it is held, nobody else reads.
-    pub(super) async fn turn(&self) -> Turn<'_, T> {
+    pub(crate) async fn turn(&self) -> Turn<'_, T> {
         Turn { slot: self, _turn: self.turn.lock().await }
     }
 }
 
 /// The turn to read what a slot holds.
 #[derive(Debug)]
-pub(super) struct Turn<'s, T> {
+pub(crate) struct Turn<'s, T> {
     slot: &'s Slot<T>,
     _turn: MutexGuard<'s, ()>,
 }
@@ -101,7 +106,7 @@ impl<T: Send + Sync> Turn<'_, T> {
     ///
     /// # Errors
     /// Those of `read`; then everything stays as it was.
-    pub(super) async fn read<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
+    pub(crate) async fn read<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
     where
         F: Future<Output = Result<T>> + Send,
     {
