@@ -182,7 +182,7 @@ fn what_is_typed_reaches_the_command_once() {
     terminal.until("ready");
     terminal.press("\u{3}");
     terminal.until("told");
-    terminal.press("go\r");
+    terminal.press("go\rgo\r");
 
     assert_eq!(terminal.ended(), Some(6), "{}", terminal.shown);
     assert_eq!(terminal.shown.matches("told").count(), 1, "{}", terminal.shown);
@@ -242,7 +242,7 @@ fn a_change_starts_the_command_again_once_however_many_come_together() {
     service.config("other", "1");
     let set = |key: &str, value: &str| client.set_config(key, &json!(value), &WriteOptions::new()).unwrap();
     let script = "trap 'echo stopped; exit 0' TERM; echo $GREETING $NAME; read line";
-    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "500ms"];
+    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "1500ms"];
     assert_eq!(service.start(&watched, script).ended(), Some(1), "a name that is not there");
     service.config("name", "ann");
 

@@ -265,6 +265,8 @@ fn values_are_masked_until_they_are_asked_for() {
             assert!(shows(&[masked, &["--reveal"]].concat()), "{masked:?}");
         }
     }
+    let stored = service.ok(&["set", "db.url", "canary", "--format", "json"]);
+    assert!(!stored.contains("canary"), "{stored}");
     let masked = service.json(&["get", "TOKEN"]);
     assert_eq!((&masked["result"]["masked"], &masked["result"]["value"]), (&json!(true), &Value::Null));
     assert_eq!(service.json(&["get", "TOKEN", "--reveal"])["result"]["value"], "canary-secret");
