@@ -158,6 +158,19 @@ fn a_command_that_cannot_be_run_or_is_killed_ends_as_in_a_shell() {
 }
 
 #[test]
+fn what_is_too_large_for_a_variable_fits_into_a_file() {
+    let service = Service::new();
+    service.config("large", &"x".repeat(200_000));
+
+    let variables = service.sh(&[], "echo ran");
+    let files = service.sh(&["--files", "settings"], "wc -c < settings/large");
+
+    assert_eq!((variables.status.code(), stdout(&variables).as_str()), (Some(126), ""));
+    assert!(stderr(&variables).contains("use `--files DIR`"), "{}", stderr(&variables));
+    assert_eq!(stdout(&files).trim(), "200000", "{}", stderr(&files));
+}
+
+#[test]
 fn signals_are_passed_on() {
     let service = Service::new();
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1), ("USR1", 10)] {
