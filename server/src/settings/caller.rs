@@ -56,11 +56,7 @@ impl Caller {
             Some(Credential::Session(token)) => Self::of_session(app, settings, token, info).await?,
             None => None,
         };
-<<<<<<< HEAD
-        let Some(caller) = caller.filter(|caller| is_host_of(headers, uri, &caller.view.service().slug))
-=======
         let Some(caller) = caller.filter(|caller| Host::of(headers, uri).may_be(&caller.view.service().slug))
->>>>>>> h-exchange
         else {
             return Err(refused(app, info));
         };
@@ -202,45 +198,6 @@ mod tests {
     use super::*;
 
     #[test]
-<<<<<<< HEAD
-    fn the_first_label_of_the_host_names_the_service_whatever_the_port() {
-        let is = |host: &'static str| {
-            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
-            is_host_of(&headers, &Uri::from_static("/v1/sync"), "acme-web-prod")
-        };
-
-        for host in [
-            "acme-web-prod.westyx.dev",
-            "ACME-web-prod.api.example.com:8443",
-            "acme-web-prod",
-            "acme-web-prod:1",
-            "127.0.0.1",
-            "127.0.0.1:8080",
-            "[::1]",
-            "[::1]:8080",
-            "localhost",
-            "LocalHost:3",
-        ] {
-            assert!(is(host), "{host}");
-        }
-        for host in [
-            "",
-            "acme-web.example.com",
-            "x.acme-web-prod",
-            "localhost.example.com",
-            "127.0.0.1.example.com",
-            ":1",
-        ] {
-            assert!(!is(host), "{host}");
-        }
-        let in_uri = Uri::from_static("https://acme-web-prod.example.com:1/v1/sync");
-        assert!(is_host_of(&HeaderMap::new(), &in_uri, "acme-web-prod"));
-        assert!(!is_host_of(&HeaderMap::new(), &Uri::from_static("/"), "acme-web-prod"));
-    }
-
-    #[test]
-=======
->>>>>>> h-exchange
     fn one_credential_is_read_and_two_are_none() {
         let of = |pairs: &[(&'static str, &'static str)]| {
             let pairs = pairs
