@@ -281,7 +281,7 @@ impl Readers {
 }
 
 /// Says why a service is not answered, if it is not.
-pub(super) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
+pub(crate) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
     /// Clients believe no longer ones.
     const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 

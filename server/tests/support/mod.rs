@@ -47,7 +47,9 @@ impl Answer {
     /// The code of a refusal; empty for what is none.
     pub(crate) fn code(&self) -> String {
         let json = serde_json::from_str::<Value>(&self.text).unwrap_or_default();
-        json["error"]["code"].as_str().unwrap_or_default().to_owned()
+        // Without an envelope, as the settings protocol has it.
+        let code = json["error"]["code"].as_str().or(json["error"].as_str());
+        code.unwrap_or_default().to_owned()
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
