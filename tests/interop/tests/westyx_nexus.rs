@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use leverframe::{backends::clock_system::SystemClock, traits::Clock};
 use leverframe_interop::{
     Log, Plane, eventually,
     settings::{ISSUER, Issuer},
