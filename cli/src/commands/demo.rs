@@ -265,8 +265,10 @@ fn settings(team: &Team, out: &mut Out) -> Result<(), Failure> {
         step("service")
     ))?;
     let (tell, told) = mpsc::channel();
-    // Nobody listens once this is over.
-    let _watching = reader.on_change(move |_| drop(tell.send(())));
+    let _watching = reader.on_change(move |_| {
+        // Nobody listens once this is over.
+        let _ = tell.send(());
+    });
     let clock = SystemClock::new();
     let start = clock.now();
     writer.set_config("greeting", &json!("Good evening"), &WriteOptions::new())?;

@@ -158,6 +158,19 @@ fn a_command_that_cannot_be_run_or_is_killed_ends_as_in_a_shell() {
 }
 
 #[test]
+fn what_is_too_large_for_a_variable_fits_into_a_file() {
+    let service = Service::new();
+    service.config("large", &"x".repeat(200_000));
+
+    let variables = service.sh(&[], "echo ran");
+    let files = service.sh(&["--files", "settings"], "wc -c < settings/large");
+
+    assert_eq!((variables.status.code(), stdout(&variables).as_str()), (Some(126), ""));
+    assert!(stderr(&variables).contains("use `--files DIR`"), "{}", stderr(&variables));
+    assert_eq!(stdout(&files).trim(), "200000", "{}", stderr(&files));
+}
+
+#[test]
 fn signals_are_passed_on() {
     let service = Service::new();
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1), ("USR1", 10)] {
@@ -182,7 +195,7 @@ fn what_is_typed_reaches_the_command_once() {
     terminal.until("ready");
     terminal.press("\u{3}");
     terminal.until("told");
-    terminal.press("go\r");
+    terminal.press("go\rgo\r");
 
     assert_eq!(terminal.ended(), Some(6), "{}", terminal.shown);
     assert_eq!(terminal.shown.matches("told").count(), 1, "{}", terminal.shown);
@@ -242,7 +255,7 @@ fn a_change_starts_the_command_again_once_however_many_come_together() {
     service.config("other", "1");
     let set = |key: &str, value: &str| client.set_config(key, &json!(value), &WriteOptions::new()).unwrap();
     let script = "trap 'echo stopped; exit 0' TERM; echo $GREETING $NAME; read line";
-    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "500ms"];
+    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "1500ms"];
     assert_eq!(service.start(&watched, script).ended(), Some(1), "a name that is not there");
     service.config("name", "ann");
 

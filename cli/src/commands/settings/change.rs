@@ -48,7 +48,14 @@ pub(super) fn set(args: &SetArgs, out: &mut Out) -> Result<u8, Failure> {
         json!({ "key": name, "kind": args.kind.map(SettingKind::as_str), "if_version": args.if_version });
     let result = json!({ "key": name, "kind": kind.as_str(), "version": version });
     let of = version.map(|version| format!(", version {version}")).unwrap_or_default();
-    let done = Done { query: "settings-set", kind, name, words: format!("is stored{of}"), source: &source };
+    let done = Done {
+        query: "settings-set",
+        kind,
+        name,
+        words: format!("is stored{of}"),
+        source: &source,
+        value: args.value.as_deref(),
+    };
     done.tell(inputs, result, &args.format, out)
 }
 
@@ -82,7 +89,7 @@ pub(super) fn delete(args: &DeleteArgs, out: &mut Out) -> Result<u8, Failure> {
         Some(version) => format!("has no version {version} any more"),
         None => "is deleted".to_owned(),
     };
-    let done = Done { query: "settings-delete", kind, name, words, source: &source };
+    let done = Done { query: "settings-delete", kind, name, words, source: &source, value: None };
     done.tell(inputs, result, &args.format, out)
 }
 
@@ -93,6 +100,8 @@ struct Done<'a> {
     name: &'a str,
     words: String,
     source: &'a str,
+    /// As it stands on the command line.
+    value: Option<&'a str>,
 }
 
 impl Done<'_> {
@@ -102,7 +111,9 @@ impl Done<'_> {
                 let name = styled(BOLD, shown(self.name));
                 out.line(format!("{} {name} {}", self.kind.as_str(), self.words))?;
             }
-            Format::Json => Envelope::new(self.query, inputs, self.source).write(out, result)?,
+            Format::Json => {
+                Envelope::new(self.query, inputs, self.source).hiding(self.value).write(out, result)?;
+            }
         }
         Ok(exit::OK)
     }

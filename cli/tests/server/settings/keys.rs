@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::{Value, json};
 
 use super::Service;
-use crate::child::{stderr, stdout};
+use crate::child::{Serving, Stage, stderr, stdout};
 
 /// Where the service of a test is.
 const AT: [&str; 6] = ["--tenant", "acme", "--namespace", "web", "--environment", "staging"];
@@ -32,8 +32,8 @@ fn a_key_is_made_with_all_that_it_needs_and_revoked_while_a_server_runs() {
     let revoked = service.stage.admin(&[&["settings-key", "revoke", id], &AT[..]].concat());
     let again = service.stage.admin(&[&["settings-key", "revoke", id], &AT[..]].concat());
     // A server looks once a second whether another process has changed its store.
-    let tries = (0..100).map(|_| service.settings(&["list", "--key", key]));
-    let refused = tries.skip_while(|output| output.status.success()).next().unwrap();
+    let mut tries = (0..100).map(|_| service.settings(&["list", "--key", key]));
+    let refused = tries.find(|output| !output.status.success()).unwrap();
 
     assert_eq!(made["query"], "admin-settings-key-create");
     assert_eq!(
@@ -130,4 +130,26 @@ fn the_master_key_is_replaced_while_a_server_runs_and_secrets_stay() {
     assert_ne!(fs::read(next.stage.path("data/settings.key")).unwrap(), own);
     assert_eq!(next.ok(&["get", "TOKEN", "--reveal"]), "canary-secret\n");
     assert_eq!(next.ok(&["get", "OTHER", "--reveal"]), "of the new key\n");
+}
+
+#[test]
+fn a_server_with_another_master_key_says_so_and_shows_nothing() {
+    let stage = Stage::new();
+    let path = stage.path("other.key");
+    fs::write(&path, "7".repeat(64)).unwrap();
+    fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    let key = stage.admin(&["settings-key", "create"]);
+    let service = Service { server: stage.serve(), stage, key };
+    service.secret(&["TOKEN"], b"canary-secret");
+    let Service { stage, server, key } = service;
+    server.kill();
+    let server = Serving::start(stage.dir.path(), "127.0.0.1:0", |command| {
+        command.arg("--master-key-file").arg(&path);
+    });
+    let service = Service { server, stage, key };
+
+    let output = service.settings(&["get", "TOKEN", "--reveal"]);
+
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{}", stderr(&output));
+    assert!(fs::read_to_string(service.stage.path("log")).unwrap().contains("open the service's data key"));
 }

@@ -265,6 +265,8 @@ fn values_are_masked_until_they_are_asked_for() {
             assert!(shows(&[masked, &["--reveal"]].concat()), "{masked:?}");
         }
     }
+    let stored = service.ok(&["set", "db.url", "canary", "--format", "json"]);
+    assert!(!stored.contains("canary"), "{stored}");
     let masked = service.json(&["get", "TOKEN"]);
     assert_eq!((&masked["result"]["masked"], &masked["result"]["value"]), (&json!(true), &Value::Null));
     assert_eq!(service.json(&["get", "TOKEN", "--reveal"])["result"]["value"], "canary-secret");
@@ -335,7 +337,7 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
     service.ok(&["set", "twice", "on", "--kind", "flag"]);
     service.secret(&["TOKEN"], b"canary-secret");
     fs::write(service.stage.path("bytes"), [0xff]).unwrap();
-    let cases: [(&[&str], i32, &str); 19] = [
+    let cases: [(&[&str], i32, &str); 20] = [
         (&["get", "nobody"], 1, "there is no setting `nobody`"),
         (&["get", "nobody", "--kind", "secret"], 1, "there is no secret `nobody`"),
         (&["get", "twice"], 2, "--kind"),
@@ -349,6 +351,7 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
         (&["set", "new", "--file", "absent", "--kind", "config"], 3, "absent"),
         (&["set", "new", "x", "--type", "number"], 2, "no number"),
         (&["set", "new", "{", "--type", "json"], 2, "no JSON"),
+        (&["set", "bad key", "x"], 1, "is `bad key` a name?"),
         (&["set", "new", "x", "--rollout-percent", "5"], 2, "for flags"),
         (&["set", "twice", "maybe", "--kind", "flag"], 2, "`on` or `off`"),
         (&["set", "TOKEN", "--file", "bytes", "--type", "number"], 2, "string or file"),
@@ -365,6 +368,9 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
         assert!(error.contains(words) && error.contains("hint: "), "{args:?}: {error}");
         assert!(!error.contains("canary"), "{error}");
     }
+    let identity = service.settings(&["list", "--wif", "nonsense"]);
+    assert_eq!(identity.status.code(), Some(2));
+    assert!(stderr(&identity).contains("auto, kubernetes"), "{}", stderr(&identity));
     let wrong = service.settings(&["list", "--key", "wxs_canary-wrong", "--format", "json"]);
     assert_eq!(wrong.status.code(), Some(4), "{}", stderr(&wrong));
     assert!(stdout(&wrong).is_empty() && !stderr(&wrong).contains("canary"));
