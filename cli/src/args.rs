@@ -113,8 +113,8 @@ A context is given as `--ctx key=value`: true and false are booleans, digits are
   leverframe run --files /run/app/settings -- ./server     # /run/app/settings/db.password and so on
   leverframe run --cache /var/cache/app --cache-key-file /etc/app/cache.key -- ./server
 
-The setting `db.url` is the variable DB_URL. Flags are true or false, and configs that are no texts are JSON. A secret that is a
-file is one here, and its variable holds the path. Signals are passed on. The exit code is that of the command, or 128 and the
+The setting `db.url` is the variable DB_URL. Flags are true or false, and configs that are no texts are JSON. A secret that is a \
+file is one here, and its variable holds the path. Signals are passed on. The exit code is that of the command, or 128 and the \
 number of the signal that ended it; 127 if it is not found, 126 if it cannot be run.")]
     Run(RunArgs),
     /// Work on a server's store directly: the first token, tenants, namespaces, tokens, gate keys, backups

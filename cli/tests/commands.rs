@@ -524,4 +524,6 @@ fn the_demonstration_ends_by_itself_and_shows_the_change() {
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(shown.contains("the client serves version 2 after"), "{shown}");
     assert!(shown.contains("grace gets true"), "{shown}");
+    assert!(shown.contains("✓ greeting was changed, and reads `Good evening`"), "{shown}");
+    assert!(!shown.contains("correct horse"), "{shown}");
 }

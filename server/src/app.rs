@@ -23,7 +23,7 @@ use crate::{
     principal::{Permission, Principal},
     problem::Problem,
     request::{Ids, RequestInfo},
-    settings::{Keyring, Settings, model::ServiceId},
+    settings::{Federation, Keyring, Settings, model::ServiceId},
     store::{Notice, Store},
     tokens::{Cached, TokenCache},
     work::Work,
@@ -42,6 +42,7 @@ struct Inner {
     hub: Hub,
     gate: Arc<Control>,
     settings: Arc<Settings>,
+    federation: OnceLock<Federation>,
     clock: Arc<dyn Clock>,
     limits: Limits,
     tokens: TokenCache,
@@ -119,6 +120,7 @@ impl App {
                 hub,
                 gate,
                 settings,
+                federation: OnceLock::new(),
                 clock,
                 limits,
                 tokens: TokenCache::default(),
@@ -160,6 +162,16 @@ impl App {
     #[must_use]
     pub fn settings(&self) -> &Arc<Settings> {
         &self.inner.settings
+    }
+
+    /// Returns whose tokens are taken for sessions of settings.
+    pub(crate) fn federation(&self) -> Option<&Federation> {
+        self.inner.federation.get()
+    }
+
+    pub(crate) fn set_federation(&self, federation: Federation) {
+        // Once, before the first request.
+        let _ = self.inner.federation.set(federation);
     }
 
     /// Returns the clock.

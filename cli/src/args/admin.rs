@@ -43,8 +43,8 @@ pub(crate) enum AdminCommand {
   leverframe admin rekey --new-master-key-file new.key --data /var/lib/leverframe
   leverframe admin rekey --master-key-file old.key --new-master-key-file new.key --database-file url
 
-A key that the data directory keeps is replaced there. Where servers have it from a file of yours, put the new key into that file
-first, on a line below the old one, and take the old one out when this is done. What was broken off is finished by the same
+A key that the data directory keeps is replaced there. Where servers have it from a file of yours, put the new key into that file \
+first, on a line below the old one, and take the old one out when this is done. What was broken off is finished by the same \
 command.")]
     Rekey {
         #[command(flatten)]

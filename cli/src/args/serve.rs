@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::MasterKeyArgs;
+
 #[derive(Debug, Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen; port 0 takes any that is free [default: 127.0.0.1:8080] [env: LEVERFRAME_SERVER_LISTEN,
@@ -21,6 +23,12 @@ pub(crate) struct ServeArgs {
     /// A file with the token that `/metrics` asks for [default: none, and only this host may ask]
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_token_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) master_key: MasterKeyArgs,
+    /// A TOML file that says whose tokens are taken for sessions of settings [default: nobody's]
+    /// [env: LEVERFRAME_SERVER_ISSUERS_FILE]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) issuers_file: Option<PathBuf>,
     /// How long running requests are given when the server is told to stop, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     pub(crate) drain: u64,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use leverframe::settings::WifProvider;
 
 use super::{FormatArgs, remote::Backend};
 
@@ -30,8 +31,8 @@ Values of configs and secrets are shown with --reveal only. Exit code 1: there i
   openssl rand -base64 24 | leverframe settings set DB_PASSWORD --kind secret --stdin --if-version 3
   leverframe settings set TLS_CERT --kind secret --type file --file tls.pem
 
-A secret is not taken from the command line, where whoever lists processes sees it. What exists keeps its kind; a new VALUE is
-that of a config. One line break at the end of a text from a file or from standard input is left out; `--type file` takes every
+A secret is not taken from the command line, where whoever lists processes sees it. What exists keeps its kind; a new VALUE is \
+that of a config. One line break at the end of a text from a file or from standard input is left out; `--type file` takes every \
 byte. Exit code 1: something else was stored since the version that --if-version names.")]
     Set(SetArgs),
     /// Delete a config, a secret with all its versions or one of them, or a flag
@@ -70,8 +71,8 @@ pub(crate) struct ServiceArgs {
     /// A file that holds the key and nothing else
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
-    /// Prove the workload's identity instead of showing a key: auto, kubernetes, aws, gcp, azure …
-    #[arg(long, value_name = "PROVIDER", conflicts_with_all = ["key", "key_file"])]
+    /// Prove the workload's identity instead of showing a key: auto, kubernetes, aws, aws_iam, gcp, azure or developer
+    #[arg(long, value_name = "PROVIDER", value_parser = provider, conflicts_with_all = ["key", "key_file"])]
     pub(crate) wif: Option<String>,
     /// How requests travel [default: what the environment says, else in-process]
     #[arg(long, value_enum, value_name = "BACKEND")]
@@ -250,6 +251,13 @@ pub(crate) struct SettingsWatchArgs {
     pub(crate) at: ServiceArgs,
     #[command(flatten)]
     pub(crate) format: FormatArgs,
+}
+
+fn provider(text: &str) -> Result<String, String> {
+    match text.parse::<WifProvider>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("it is none of auto, kubernetes, aws, aws_iam, gcp, azure and developer".to_owned()),
+    }
 }
 
 fn time(text: &str) -> Result<String, String> {

@@ -1,13 +1,19 @@
 //! `leverframe demo`: the whole thing at work on the payments namespace.
 
-use std::{fs, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, mpsc},
+    time::Duration,
+};
 
 use leverframe::{
-    EvalContext, EvalOptions, ExdClient, IfVersion, ManifestClient, Secret,
+    EvalContext, EvalOptions, ExdClient, IfVersion, ManifestClient, NexusClient, Secret,
     backends::clock_system::SystemClock,
     document::Tree,
     gate::{WaitState, WaitStateConfig},
     manifest::{LintOptions, lint_tree},
+    settings::WriteOptions,
     traits::Clock,
 };
 use leverframe_server::{
@@ -15,13 +21,18 @@ use leverframe_server::{
     admin::Admin,
     gate::{IssuedGateKey, NewGateKey},
     model::{LoginMode, NamespaceRecord, Tenant, TokenType},
+    settings::{
+        Keyring, NewSettingsKey,
+        model::{Kind, ServiceId},
+    },
     store,
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::{
     failure::{Failure, exit},
-    output::{BOLD, CYAN, DIM, GREEN, Out, Sources, draw, plural, styled},
+    output::{BOLD, CYAN, DIM, GREEN, Out, RED, Sources, draw, plural, styled},
     place::write_tree,
     signals::{Asked, Signals},
 };
@@ -94,6 +105,8 @@ struct Team {
     admin: Secret,
     /// What instances report with.
     gate: IssuedGateKey,
+    /// What a service asks for its settings with.
+    settings: Secret,
 }
 
 impl Team {
@@ -116,12 +129,16 @@ impl Team {
             (mint(TokenType::NamespaceWrite).await?, mint(TokenType::NamespaceRead).await?);
         let admin = mint(TokenType::TenantAdmin).await?;
         let gate = desk.issue_gate_key(&NewGateKey::new(TENANT)).await?;
+        let keyring = Keyring::in_directory(&folder.path().join("data"))?;
+        let service = NewSettingsKey::new(ServiceId::new(TENANT, NAMESPACE, "production"), false);
+        let settings = desk.settings_key(&keyring, &service, Kind::Backend).await?.issued.secret;
         let mut options = ServeOptions::default();
         // Whatever else runs on this machine.
         options.listen = "127.0.0.1:0".to_owned();
         options.store = Some(store);
+        options.data = folder.path().join("data");
         let running = Server::start(options).await?;
-        Ok(Self { folder, running, writer, reader, admin, gate })
+        Ok(Self { folder, running, writer, reader, admin, gate, settings })
     }
 
     async fn client(&self) -> Result<ExdClient, Failure> {
@@ -180,6 +197,7 @@ async fn serve(tree: &Tree, users: &[(&str, EvalContext)], once: bool, out: &mut
         flag.get(context)
     ))?;
     gate(&team, out).await?;
+    settings(&team, out)?;
     if !once {
         invite(&team, &dir, out)?;
         watch(&client, &mut signals, out).await?;
@@ -233,6 +251,37 @@ async fn gate(team: &Team, out: &mut Out) -> Result<(), Failure> {
     Ok(gate.close().await?)
 }
 
+/// Lets a client read a config while another one changes it.
+fn settings(team: &Team, out: &mut Out) -> Result<(), Failure> {
+    heading(6, "Change a setting while a service reads it", out)?;
+    let client = || NexusClient::builder().endpoint(team.running.url()).api_key(team.settings.expose());
+    let writer = client().build()?;
+    writer.set_secret("DB_PASSWORD", "correct horse")?;
+    writer.set_config("greeting", &json!("Good morning"), &WriteOptions::new())?;
+    let reader = client().stream(true).build()?;
+    let password = reader.get_secret("DB_PASSWORD")?;
+    out.line(format!(
+        "{} DB_PASSWORD, which the server's disk has sealed, is {password:?}",
+        step("service")
+    ))?;
+    let (tell, told) = mpsc::channel();
+    let _watching = reader.on_change(move |_| {
+        // Nobody listens once this is over.
+        let _ = tell.send(());
+    });
+    let clock = SystemClock::new();
+    let start = clock.now();
+    writer.set_config("greeting", &json!("Good evening"), &WriteOptions::new())?;
+    let read = || reader.get_config_as::<String>("greeting").ok().flatten().unwrap_or_default();
+    while read() != "Good evening" && told.recv_timeout(Duration::from_secs(10)).is_ok() {}
+    let after = (clock.now() - start).as_millis();
+    let sign = if read() == "Good evening" { styled(GREEN, "✓") } else { styled(RED, "✗") };
+    out.line(format!("   {sign} greeting was changed, and reads `{}` after {after} ms", read()))?;
+    reader.close();
+    writer.close();
+    Ok(())
+}
+
 /// Says what there is to play with.
 fn invite(team: &Team, dir: &Path, out: &mut Out) -> Result<(), Failure> {
     let token = team.folder.path().join("write.token");
@@ -246,6 +295,13 @@ fn invite(team: &Team, dir: &Path, out: &mut Out) -> Result<(), Failure> {
         dir.display(),
         token.display()
     ))?;
+    let key = team.folder.path().join("service.key");
+    fs::write(&key, team.settings.expose())?;
+    out.line(format!(
+        "{}  settings of a service become variables of any program:",
+        styled(BOLD, "Run one:")
+    ))?;
+    out.line(format!("   leverframe run --server {url} --key-file {} -- env", key.display()))?;
     out.line("Ctrl-C ends it, and nothing is left.")
 }
 

@@ -83,6 +83,10 @@ fn options(args: &ServeArgs) -> Result<ServeOptions, Failure> {
     if let Some(path) = &args.metrics_token_file {
         options.metrics_token = Some(secret_file("read the token for metrics", path)?);
     }
+    master_key(&args.master_key, &mut options);
+    if let Some(path) = &args.issuers_file {
+        options.issuers_file = Some(path.clone());
+    }
     Ok(options)
 }
 
@@ -101,25 +105,23 @@ pub(super) fn place(args: &StoreArgs, options: &mut ServeOptions) -> Result<(), 
     Ok(())
 }
 
-/// Returns the master key: that of the file that is named, of the environment, or of the data directory.
+/// Returns the master keys: of the file that is named, or else of what the environment says, or of the data directory.
 pub(super) fn keyring(args: &MasterKeyArgs, options: &ServeOptions) -> Result<Keyring, Failure> {
-    let set = ambient_environment(&[MASTER_KEY_FILE, MASTER_KEY]);
-    let find = |name: &str| set.iter().find(|(key, value)| key == name && !value.expose().is_empty());
-    Ok(match (&args.master_key_file, find(MASTER_KEY_FILE), find(MASTER_KEY)) {
-        (Some(path), ..) => Keyring::from_file(path)?,
-        (None, Some((_, path)), _) => Keyring::from_file(Path::new(path.expose()))?,
-        (None, None, Some((_, key))) => Keyring::from_secret(key)?,
-        (None, None, None) if options.database.is_some() => {
-            return Err(Failure::usage("no master key is given").with_hint(format!(
-                "name a file that every server has with `--master-key-file`, or set {MASTER_KEY_FILE}"
-            )));
-        }
-        (None, None, None) => Keyring::in_directory(&options.data)?,
+    let mut options = options.clone();
+    master_key(args, &mut options);
+    options.keyring()?.ok_or_else(|| {
+        Failure::usage("no master key is given").with_hint(
+            "name a file that every server has with `--master-key-file`, or set LEVERFRAME_MASTER_KEY_FILE",
+        )
     })
 }
 
-const MASTER_KEY_FILE: &str = "LEVERFRAME_MASTER_KEY_FILE";
-const MASTER_KEY: &str = "LEVERFRAME_MASTER_KEY";
+fn master_key(args: &MasterKeyArgs, options: &mut ServeOptions) {
+    if let Some(path) = &args.master_key_file {
+        options.master_key_file = Some(path.clone());
+    }
+}
+
 const DATABASE_URL: &str = "LEVERFRAME_DATABASE_URL";
 
 /// Sends what the server logs to standard error.

@@ -14,6 +14,7 @@ pub(crate) struct Envelope {
     source: String,
     versions: Vec<u64>,
     diagnostics: Value,
+    hidden: Option<String>,
 }
 
 impl Envelope {
@@ -26,7 +27,14 @@ impl Envelope {
             source: source.to_owned(),
             versions: Vec::new(),
             diagnostics: json!([]),
+            hidden: None,
         }
+    }
+
+    /// Leaves an argument out of what is said of the invocation.
+    pub(crate) fn hiding(mut self, argument: Option<&str>) -> Self {
+        self.hidden = argument.map(str::to_owned);
+        self
     }
 
     pub(crate) fn engine(mut self, engine: &'static str) -> Self {
@@ -43,6 +51,10 @@ impl Envelope {
     pub(crate) fn write(self, out: &mut Out, result: Value) -> Result<(), Failure> {
         let version = env!("CARGO_PKG_VERSION");
         let arguments = std::env::args_os().skip(1).map(|a| a.to_string_lossy().into_owned());
+        let hide = |argument: String| {
+            if self.hidden.as_ref() == Some(&argument) { "***".to_owned() } else { argument }
+        };
+        let arguments = arguments.map(hide);
         let invocation = without_secrets(arguments);
         let object = json!({
             "query": self.query,

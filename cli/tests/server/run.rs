@@ -61,8 +61,14 @@ impl Running {
         line.trim_end().to_owned()
     }
 
+    /// Closes standard input, and waits for the end.
     fn ended(mut self) -> Option<i32> {
         drop(self.stdin.take());
+        self.child.wait().unwrap().code()
+    }
+
+    /// Waits for the end while standard input stays open.
+    fn ended_by_itself(mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 }
@@ -152,6 +158,19 @@ fn a_command_that_cannot_be_run_or_is_killed_ends_as_in_a_shell() {
 }
 
 #[test]
+fn what_is_too_large_for_a_variable_fits_into_a_file() {
+    let service = Service::new();
+    service.config("large", &"x".repeat(200_000));
+
+    let variables = service.sh(&[], "echo ran");
+    let files = service.sh(&["--files", "settings"], "wc -c < settings/large");
+
+    assert_eq!((variables.status.code(), stdout(&variables).as_str()), (Some(126), ""));
+    assert!(stderr(&variables).contains("use `--files DIR`"), "{}", stderr(&variables));
+    assert_eq!(stdout(&files).trim(), "200000", "{}", stderr(&files));
+}
+
+#[test]
 fn signals_are_passed_on() {
     let service = Service::new();
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1), ("USR1", 10)] {
@@ -159,13 +178,28 @@ fn signals_are_passed_on() {
         let mut running = service.start(&[], &script);
         assert_eq!(running.line(), "ready");
         signal(running.child.id(), name);
-        assert_eq!((running.line().as_str(), running.ended()), (name, Some(3)));
+        assert_eq!((running.line().as_str(), running.ended_by_itself()), (name, Some(3)));
 
         let mut running = service.start(&[], "echo ready; read line");
         assert_eq!(running.line(), "ready");
         signal(running.child.id(), name);
-        assert_eq!(running.ended(), Some(128 + number), "{name}");
+        assert_eq!(running.ended_by_itself(), Some(128 + number), "{name}");
     }
+}
+
+#[test]
+fn what_is_typed_reaches_the_command_once() {
+    let service = Service::new();
+    let script = "trap \"echo told\" INT; echo ready; read a; read b; echo \"<$b>\"; exit 6";
+    let mut terminal = service.on_terminal(&format!("exec \"$LEVERFRAME\" run -- sh -c '{script}'"));
+    terminal.until("ready");
+    terminal.press("\u{3}");
+    terminal.until("told");
+    terminal.press("go\rgo\r");
+
+    assert_eq!(terminal.ended(), Some(6), "{}", terminal.shown);
+    assert_eq!(terminal.shown.matches("told").count(), 1, "{}", terminal.shown);
+    assert!(terminal.shown.contains("<go>"), "{}", terminal.shown);
 }
 
 #[test]
@@ -221,7 +255,7 @@ fn a_change_starts_the_command_again_once_however_many_come_together() {
     service.config("other", "1");
     let set = |key: &str, value: &str| client.set_config(key, &json!(value), &WriteOptions::new()).unwrap();
     let script = "trap 'echo stopped; exit 0' TERM; echo $GREETING $NAME; read line";
-    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "500ms"];
+    let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "1500ms"];
     assert_eq!(service.start(&watched, script).ended(), Some(1), "a name that is not there");
     service.config("name", "ann");
 
@@ -240,7 +274,7 @@ fn a_change_starts_the_command_again_once_however_many_come_together() {
 
     assert_eq!((running.line().as_str(), running.line().as_str()), ("stopped", "bye dan"));
     signal(running.child.id(), "TERM");
-    assert_eq!((running.line().as_str(), running.ended()), ("stopped", Some(0)));
+    assert_eq!((running.line().as_str(), running.ended_by_itself()), ("stopped", Some(0)));
 }
 
 #[test]

@@ -8,7 +8,11 @@ use leverframe::{
 };
 
 use super::TlsFiles;
-use crate::{app::Limits, store::Store};
+use crate::{
+    app::Limits,
+    settings::{Federation, Keyring},
+    store::Store,
+};
 
 /// What a server is started with.
 #[derive(Clone, Debug)]
@@ -26,6 +30,13 @@ pub struct ServeOptions {
     pub limits: Limits,
     /// The token that `/metrics` asks for; without one it answers whoever connects from the same machine.
     pub metrics_token: Option<Secret>,
+    /// A file with the master key, which seals the keys of secrets. Without it `master_key`, or else, with the embedded
+    /// database, a key that the data directory keeps.
+    pub master_key_file: Option<PathBuf>,
+    /// The master key itself.
+    pub master_key: Option<Secret>,
+    /// A file that says whose tokens are taken for sessions of settings; without it, nobody's.
+    pub issuers_file: Option<PathBuf>,
     /// As many connections as are open at once; further ones wait to be accepted. Default: 16,384.
     pub max_connections: usize,
     /// The time. Default: the system's.
@@ -43,6 +54,9 @@ impl Default for ServeOptions {
             tls: None,
             limits: Limits::default(),
             metrics_token: None,
+            master_key_file: None,
+            master_key: None,
+            issuers_file: None,
             max_connections: 16_384,
             clock: Arc::new(SystemClock::new()),
             store: None,
@@ -56,8 +70,8 @@ pub(crate) const DRAIN: Duration = Duration::from_secs(30);
 impl ServeOptions {
     /// Returns the defaults, changed by what the process's environment says.
     ///
-    /// `LEVERFRAME_SERVER_DATA`, `…_LISTEN`, `…_TLS_CERT`, `…_TLS_KEY`, `…_METRICS_TOKEN` and `LEVERFRAME_DATABASE_URL`
-    /// are ours.
+    /// `LEVERFRAME_SERVER_DATA`, `…_LISTEN`, `…_TLS_CERT`, `…_TLS_KEY`, `…_METRICS_TOKEN`, `…_ISSUERS_FILE`,
+    /// `LEVERFRAME_DATABASE_URL`, `LEVERFRAME_MASTER_KEY_FILE` and `LEVERFRAME_MASTER_KEY` are ours.
     /// `EXD_DB_PATH`, the path of a database file whose folder becomes `data`, and `EXD_LISTEN` are honoured below
     /// them.
     ///
@@ -72,8 +86,19 @@ impl ServeOptions {
             let found = variables.iter().find(|(key, value)| key == name && !value.expose().is_empty());
             found.map(|(_, value)| value)
         };
-        let [data, database, listen, cert, key, metrics, contract_data, contract_listen] =
-            VARIABLES.map(find);
+        let [
+            data,
+            database,
+            listen,
+            cert,
+            key,
+            metrics,
+            issuers,
+            master_file,
+            master,
+            contract_data,
+            contract_listen,
+        ] = VARIABLES.map(find);
         if let Some(file) = contract_data {
             let folder = PathBuf::from(file.expose()).parent().map(PathBuf::from).unwrap_or_default();
             // A bare file name lies in the working directory.
@@ -87,6 +112,10 @@ impl ServeOptions {
         }
         self.database = database.cloned().or(self.database);
         self.metrics_token = metrics.cloned().or(self.metrics_token);
+        let path = |path: &Secret| PathBuf::from(path.expose());
+        self.issuers_file = issuers.map(path).or(self.issuers_file);
+        self.master_key_file = master_file.map(path).or(self.master_key_file);
+        self.master_key = master.cloned().or(self.master_key);
         self.tls = match (cert, key) {
             (None, None) => self.tls,
             (Some(chain), Some(key)) => Some(TlsFiles::new(chain.expose(), key.expose())),
@@ -98,15 +127,42 @@ impl ServeOptions {
         };
         Ok(self)
     }
+
+    /// Returns the master keys: of the file, or else the one that is given, or else, unless a database is shared, that of
+    /// the data directory, which is made if there is none. `None` where secrets cannot be kept.
+    ///
+    /// # Errors
+    /// As of [`Keyring::from_file`], [`Keyring::from_secret`] and [`Keyring::in_directory`].
+    pub fn keyring(&self) -> Result<Option<Keyring>> {
+        Ok(match (&self.master_key_file, &self.master_key) {
+            (Some(file), _) => Some(Keyring::from_file(file)?),
+            (None, Some(key)) => Some(Keyring::from_secret(key)?),
+            // Servers that share a database share no directory; and a store of the caller's own needs none.
+            (None, None) if self.database.is_some() || self.store.is_some() && !self.data.is_dir() => None,
+            (None, None) => Some(Keyring::in_directory(&self.data)?),
+        })
+    }
+
+    /// Returns whose tokens are believed.
+    ///
+    /// # Errors
+    /// As of [`Federation::from_file`].
+    pub(crate) fn federation(&self) -> Result<Option<Federation>> {
+        let clock = || Arc::clone(&self.clock);
+        self.issuers_file.as_ref().map(|file| Federation::from_file(file, clock())).transpose()
+    }
 }
 
-const VARIABLES: [&str; 8] = [
+const VARIABLES: [&str; 11] = [
     "LEVERFRAME_SERVER_DATA",
     "LEVERFRAME_DATABASE_URL",
     "LEVERFRAME_SERVER_LISTEN",
     "LEVERFRAME_SERVER_TLS_CERT",
     "LEVERFRAME_SERVER_TLS_KEY",
     "LEVERFRAME_SERVER_METRICS_TOKEN",
+    "LEVERFRAME_SERVER_ISSUERS_FILE",
+    "LEVERFRAME_MASTER_KEY_FILE",
+    "LEVERFRAME_MASTER_KEY",
     "EXD_DB_PATH",
     "EXD_LISTEN",
 ];
@@ -153,8 +209,43 @@ mod tests {
         let options = options(&[
             ("LEVERFRAME_DATABASE_URL", "postgres://ann:hunter2@host/db"),
             ("LEVERFRAME_SERVER_METRICS_TOKEN", "hunter2"),
+            ("LEVERFRAME_MASTER_KEY", "hunter2"),
         ]);
 
         assert!(!format!("{options:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn the_master_key_is_of_the_file_or_of_the_variable_or_of_the_data_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().to_str().unwrap();
+        let key = |byte: u8| leverframe::encoding::hex(&[byte; 32]);
+        let file = dir.path().join("master.key");
+        leverframe::durable::replace(&file, key(1).as_bytes()).unwrap();
+        let (one, two) = (key(1), key(2));
+        let id = |variables: &[(&str, &str)]| {
+            let keyring = options(variables).unwrap().keyring().unwrap();
+            keyring.map(|keyring| keyring.id())
+        };
+        let given = |key: &str| Keyring::from_secret(&Secret::new(key)).unwrap().id();
+        let file = ("LEVERFRAME_MASTER_KEY_FILE", file.to_str().unwrap());
+        let variable = ("LEVERFRAME_MASTER_KEY", &*two);
+        let data = ("LEVERFRAME_SERVER_DATA", data);
+
+        assert_eq!(id(&[file, variable, data]), Some(given(&one)));
+        assert_eq!(id(&[variable, data]), Some(given(&two)));
+        assert!(!dir.path().join("settings.key").exists());
+        let made = id(&[data]);
+        assert!(made.is_some() && made == id(&[data]) && dir.path().join("settings.key").exists());
+        assert_eq!(id(&[data, ("LEVERFRAME_DATABASE_URL", "postgres://host/db")]), None);
+        let error = options(&[("LEVERFRAME_MASTER_KEY", "hunter2")]).unwrap().keyring().unwrap_err();
+        assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn nobody_is_believed_without_a_file_that_says_so() {
+        assert!(options(&[]).unwrap().federation().unwrap().is_none());
+        let missing = options(&[("LEVERFRAME_SERVER_ISSUERS_FILE", "/nonexistent")]).unwrap();
+        assert_eq!(missing.federation().unwrap_err().kind(), ErrorKind::NotFound);
     }
 }

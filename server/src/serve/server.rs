@@ -21,7 +21,6 @@ use super::{
 use crate::{
     app::App,
     routes,
-    settings::Keyring,
     store::{self, Store},
 };
 
@@ -52,8 +51,11 @@ impl Server {
             Arc::clone(&options.clock),
             options.limits,
             options.metrics_token.clone(),
-            keyring(&options)?,
+            options.keyring()?,
         );
+        if let Some(federation) = options.federation()? {
+            app.set_federation(federation);
+        }
         app.hub().start();
         app.hub().prepare().await?;
         app.gate().start();
@@ -80,12 +82,6 @@ impl Server {
             tasks: [following, accepting.abort_handle()],
         })
     }
-}
-
-/// Returns what seals the data keys of settings: the data directory's own key. Several servers on one database share no
-/// directory.
-fn keyring(options: &ServeOptions) -> Result<Option<Keyring>> {
-    options.database.is_none().then(|| Keyring::in_directory(&options.data)).transpose()
 }
 
 /// A server that runs. Dropping it ends it at once; [`stop`](Self::stop) lets requests end.

@@ -9,8 +9,10 @@ mod caller;
 pub(crate) mod checked;
 mod data_key;
 mod envelope;
+pub(crate) mod exchange;
 mod flags;
 mod heads;
+pub(crate) mod host;
 mod import;
 mod issue;
 pub mod keyring;
@@ -32,6 +34,7 @@ mod write;
 pub use self::{
     admin::MadeSettingsKey,
     data_key::DataKey,
+    exchange::Federation,
     flags::FlagWrite,
     issue::{IssuedSettingsKey, NewSettingsKey, issue_settings_key},
     keyring::Keyring,
@@ -42,5 +45,6 @@ pub(crate) use self::{
     admin::key_word,
     caller::Caller,
     import::{Fate, Wanted},
+    state::refusal,
     write::{ChangeRequest, Precondition},
 };

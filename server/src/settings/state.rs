@@ -186,7 +186,11 @@ impl Settings {
     ///
     /// # Errors
     /// `rate_limited` for too many streams; what reading the service fails with.
-    pub(super) async fn listen(self: &Arc<Self>, id: &ServiceId, who: Who) -> std::result::Result<Events, Problem> {
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        id: &ServiceId,
+        who: Who,
+    ) -> std::result::Result<Events, Problem> {
         let most = if who.session.is_some() { STREAMS_OF_A_SESSION } else { STREAMS_OF_A_KEY };
         let expires_at = who.session.as_ref().map(|session| session.expires_at());
         let seat = self.seats.get(id);
@@ -290,7 +294,7 @@ impl Readers {
 }
 
 /// Says why a service is not answered, if it is not.
-pub(super) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
+pub(crate) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<Problem> {
     /// Clients believe no longer ones.
     const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 

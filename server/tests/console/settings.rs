@@ -57,7 +57,7 @@ async fn an_environment_is_created_and_its_entries_are_written_by_form() {
 
     browser.click("#entry > summary").await;
     browser.fill("#entry-key", "retries").await;
-    browser.run("const type = document.getElementById('entry-type'); type.value = 'json'", json!([])).await;
+    browser.fill("#entry-type", "number").await;
     browser.fill("#entry-value", "18446744073709551615").await;
     browser.click("#entry-form [type=submit]").await;
     browser.wait_for("[data-key='configs retries']").await;
@@ -89,6 +89,15 @@ async fn an_environment_is_created_and_its_entries_are_written_by_form() {
     browser.click("#entry-form [type=submit]").await;
     browser.wait_for("[data-key='flags retries']").await;
     assert!(browser.text("[data-key='flags retries']").await.contains("25 %"));
+
+    // A name that is there already, after the value: what was typed stays, and what it would replace is said.
+    browser.run("document.getElementById('entry-percent').value = ''", json!([])).await;
+    browser.fill("#entry-percent", "50").await;
+    browser.run("document.getElementById('entry-key').value = ''", json!([])).await;
+    browser.fill("#entry-key", "retries").await;
+    browser.click("#entry-percent").await;
+    browser.wait_for_text("There is version 1 already").await;
+    assert_eq!(browser.get("document.getElementById('entry-percent').value").await, "50");
 
     browser.click("[data-key='configs retries'] [aria-label='Delete retries']").await;
     browser.click("dialog .danger").await;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
 mod access;
+mod exchange;
 mod machine;
 mod operators;
 mod ours;

@@ -205,9 +205,17 @@ async fn what_cannot_be_an_entry_is_refused() {
         let answer = put(&server, &at, &server.root, &body).await;
         assert_eq!(told(&answer), refused(400, "bad_request"), "{at} {body}: {}", answer.text);
     }
+    for size in [1_100_000, 5_000_000] {
+        let large = json!({"value": "x".repeat(size)});
+        assert_eq!(
+            put(&server, &format!("{path}/secrets/a"), &server.root, &large).await.status,
+            413,
+            "{size}"
+        );
+    }
     let of_frontend =
         put(&server, &format!("{ALL}/web/secrets/a"), &server.root, &json!({"value": "x"})).await;
-    assert!(of_frontend.status.is_client_error(), "{}", of_frontend.text);
+    assert_eq!(told(&of_frontend), refused(403, "forbidden"));
     let lists = ["configs", "flags", "secrets"].map(|kind| format!("{path}/{kind}"));
     for list in lists {
         let held = server.get(&list, &server.root).await.json();

@@ -48,7 +48,14 @@ pub(super) fn set(args: &SetArgs, out: &mut Out) -> Result<u8, Failure> {
         json!({ "key": name, "kind": args.kind.map(SettingKind::as_str), "if_version": args.if_version });
     let result = json!({ "key": name, "kind": kind.as_str(), "version": version });
     let of = version.map(|version| format!(", version {version}")).unwrap_or_default();
-    let done = Done { query: "settings-set", kind, name, words: format!("is stored{of}"), source: &source };
+    let done = Done {
+        query: "settings-set",
+        kind,
+        name,
+        words: format!("is stored{of}"),
+        source: &source,
+        value: args.value.as_deref(),
+    };
     done.tell(inputs, result, &args.format, out)
 }
 
@@ -82,7 +89,7 @@ pub(super) fn delete(args: &DeleteArgs, out: &mut Out) -> Result<u8, Failure> {
         Some(version) => format!("has no version {version} any more"),
         None => "is deleted".to_owned(),
     };
-    let done = Done { query: "settings-delete", kind, name, words, source: &source };
+    let done = Done { query: "settings-delete", kind, name, words, source: &source, value: None };
     done.tell(inputs, result, &args.format, out)
 }
 
@@ -93,6 +100,8 @@ struct Done<'a> {
     name: &'a str,
     words: String,
     source: &'a str,
+    /// As it stands on the command line.
+    value: Option<&'a str>,
 }
 
 impl Done<'_> {
@@ -102,7 +111,9 @@ impl Done<'_> {
                 let name = styled(BOLD, shown(self.name));
                 out.line(format!("{} {name} {}", self.kind.as_str(), self.words))?;
             }
-            Format::Json => Envelope::new(self.query, inputs, self.source).write(out, result)?,
+            Format::Json => {
+                Envelope::new(self.query, inputs, self.source).hiding(self.value).write(out, result)?;
+            }
         }
         Ok(exit::OK)
     }
@@ -177,7 +188,11 @@ fn flag(args: &SetArgs) -> Result<FlagWrite, Failure> {
     let is_active = match text.expose().trim() {
         "on" | "true" => true,
         "off" | "false" => false,
-        _ => return Err(Failure::usage("a flag is `on` or `off`")),
+        _ => {
+            return Err(Failure::usage("a flag is `on` or `off`").with_hint(
+                "when it is on and for whom say `--starts-at`, `--ends-at` and `--rollout-percent`",
+            ));
+        }
     };
     let mut flag = FlagWrite::new(is_active);
     if let Some(time) = &args.starts_at {

@@ -1,34 +1,32 @@
 //! `leverframe settings`, and what else a service of settings is worked on with.
 
-mod double;
+mod keys;
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::fs::PermissionsExt,
-    process::{Command, Output, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio},
+    sync::mpsc::Sender,
 };
 
 use leverframe::{NexusClient, settings::WriteOptions};
 use serde_json::{Value, json};
 
-use self::double::Double;
-use crate::child::{Stage, json, leverframe, stderr, stdout, watch};
+use crate::child::{Serving, Stage, json, leverframe, stderr, stdout, watch};
 
 /// A server with a service, and a secret key of it.
 pub(crate) struct Service {
     pub(crate) stage: Stage,
-    server: Double,
+    server: Serving,
     pub(crate) key: String,
 }
 
 impl Service {
     pub(crate) fn new() -> Self {
-        Self {
-            stage: Stage::new(),
-            server: Double::start("wxs_canary-key"),
-            key: "wxs_canary-key".to_owned(),
-        }
+        let stage = Stage::new();
+        let key = stage.admin(&["settings-key", "create"]);
+        Self { server: stage.serve(), stage, key }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -37,17 +35,43 @@ impl Service {
 
     /// Has the server gone.
     pub(crate) fn close(&self) {
-        self.server.close();
+        self.server.signal("KILL");
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = leverframe();
+        self.equip(&mut command).args(args);
         command
-            .args(args)
+    }
+
+    /// Has a program know of the service.
+    pub(crate) fn equip<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
             .current_dir(self.stage.dir.path())
             .env("LEVERFRAME_SETTINGS_ENDPOINT", self.url())
-            .env("LEVERFRAME_SETTINGS_KEY", &self.key);
-        command
+            .env("LEVERFRAME_SETTINGS_KEY", &self.key)
+    }
+
+    /// Runs a script of the shell on a terminal; `$LEVERFRAME` is the command.
+    pub(crate) fn on_terminal(&self, script: &str) -> Terminal {
+        let mut command = Command::new("script");
+        let mut child = self
+            .equip(&mut command)
+            .args(["-qec", script, "/dev/null"])
+            .env("LEVERFRAME", env!("CARGO_BIN_EXE_leverframe"))
+            .env("SHELL", "/bin/sh")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let watched = watch(child.id());
+        Terminal {
+            keys: child.stdin.take().unwrap(),
+            screen: child.stdout.take().unwrap(),
+            child,
+            shown: String::new(),
+            _watched: watched,
+        }
     }
 
     pub(crate) fn settings(&self, args: &[&str]) -> Output {
@@ -87,6 +111,79 @@ impl Service {
         assert_eq!(output.status.code(), Some(0), "{args:?}: {}", stderr(&output));
         json(&output)
     }
+}
+
+/// Something at work on a terminal.
+pub(crate) struct Terminal {
+    child: Child,
+    keys: ChildStdin,
+    screen: ChildStdout,
+    pub(crate) shown: String,
+    _watched: Sender<()>,
+}
+
+impl Terminal {
+    /// Reads until the screen shows these words.
+    #[track_caller]
+    pub(crate) fn until(&mut self, words: &str) {
+        let mut bytes = [0; 1024];
+        while !self.shown.contains(words) {
+            let read = self.screen.read(&mut bytes).unwrap();
+            assert!(read > 0, "it ended before it showed `{words}`: {}", self.shown);
+            self.shown.push_str(&String::from_utf8_lossy(&bytes[..read]));
+        }
+    }
+
+    pub(crate) fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    pub(crate) fn ended(&mut self) -> Option<i32> {
+        let mut rest = Vec::new();
+        self.screen.read_to_end(&mut rest).unwrap();
+        self.shown.push_str(&String::from_utf8_lossy(&rest));
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_secret_is_typed_without_being_shown() {
+    let service = Service::new();
+    let asks = "\"$LEVERFRAME\" settings set TOKEN --kind secret; code=$?; stty -a; exit $code";
+    let mut terminal = service.on_terminal(asks);
+    terminal.until("value of the secret `TOKEN`: ");
+    terminal.press("wrong\u{15}canaryö\u{7f}\r");
+    let stored = terminal.ended();
+    let mut left = service.on_terminal(asks);
+    left.until("TOKEN`: ");
+    left.press("never\u{3}");
+    let given_up = left.ended();
+
+    assert_eq!(stored, Some(0), "{}", terminal.shown);
+    assert!(terminal.shown.contains(" is stored, version 1"), "{}", terminal.shown);
+    assert!(terminal.shown.contains(" echo ") && !terminal.shown.contains("canary"), "{}", terminal.shown);
+    assert_eq!(given_up, Some(2), "{}", left.shown);
+    assert!(left.shown.contains("no value is given") && left.shown.contains(" echo "), "{}", left.shown);
+    assert_eq!(service.ok(&["get", "TOKEN", "--reveal"]), "canary\n");
+}
+
+#[test]
+fn what_is_shown_on_a_terminal_does_nothing_to_it() {
+    let service = Service::new();
+    service.secret(&["TOKEN"], b"a\x1b[2Jb\nc");
+    let mut terminal = service.on_terminal("\"$LEVERFRAME\" settings get TOKEN --reveal");
+
+    assert_eq!(terminal.ended(), Some(0));
+    assert_eq!(terminal.shown, "a\u{fffd}[2Jb\r\nc\r\n");
+    assert_eq!(service.ok(&["get", "TOKEN", "--reveal"]), "a\u{1b}[2Jb\nc\n");
 }
 
 #[test]
@@ -147,7 +244,7 @@ fn values_are_masked_until_they_are_asked_for() {
         let output = service.settings(args);
         let shown = stdout(&output) + &stderr(&output);
         assert_eq!(output.status.code(), Some(0), "{args:?}: {shown}");
-        assert!(!shown.contains("canary-key"), "{shown}");
+        assert!(!shown.contains(&service.key), "{shown}");
         shown.contains("canary")
     };
 
@@ -168,6 +265,8 @@ fn values_are_masked_until_they_are_asked_for() {
             assert!(shows(&[masked, &["--reveal"]].concat()), "{masked:?}");
         }
     }
+    let stored = service.ok(&["set", "db.url", "canary", "--format", "json"]);
+    assert!(!stored.contains("canary"), "{stored}");
     let masked = service.json(&["get", "TOKEN"]);
     assert_eq!((&masked["result"]["masked"], &masked["result"]["value"]), (&json!(true), &Value::Null));
     assert_eq!(service.json(&["get", "TOKEN", "--reveal"])["result"]["value"], "canary-secret");
@@ -189,22 +288,15 @@ fn exports_are_read_back_whatever_the_values_are() {
     }
     fs::write(
         service.stage.path("read.sh"),
-        "eval \"$(\"$0\" settings export --reveal --as shell)\"\nfor v in A B C D E; do eval \"printf '%s|' \\\"\\$$v\\\"\"; done\n",
+        "eval \"$(\"$LEVERFRAME\" settings export --reveal --as shell)\"\nfor v in A B C D E; do eval \"printf '%s|' \\\"\\$$v\\\"\"; done\n",
     )
     .unwrap();
 
-    let shell = service
-        .command(&[])
-        .get_envs()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .collect::<Vec<_>>();
-    let read = Command::new("sh")
-        .args([
-            "-c",
-            &fs::read_to_string(service.stage.path("read.sh")).unwrap(),
-            env!("CARGO_BIN_EXE_leverframe"),
-        ])
-        .envs(shell)
+    let mut shell = Command::new("sh");
+    let read = service
+        .equip(&mut shell)
+        .args(["-c", ". ./read.sh"])
+        .env("LEVERFRAME", env!("CARGO_BIN_EXE_leverframe"))
         .output()
         .unwrap();
     let in_json: Value = serde_json::from_str(&service.ok(&["export", "--reveal", "--as", "json"])).unwrap();
@@ -245,7 +337,7 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
     service.ok(&["set", "twice", "on", "--kind", "flag"]);
     service.secret(&["TOKEN"], b"canary-secret");
     fs::write(service.stage.path("bytes"), [0xff]).unwrap();
-    let cases: [(&[&str], i32, &str); 19] = [
+    let cases: [(&[&str], i32, &str); 20] = [
         (&["get", "nobody"], 1, "there is no setting `nobody`"),
         (&["get", "nobody", "--kind", "secret"], 1, "there is no secret `nobody`"),
         (&["get", "twice"], 2, "--kind"),
@@ -259,6 +351,7 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
         (&["set", "new", "--file", "absent", "--kind", "config"], 3, "absent"),
         (&["set", "new", "x", "--type", "number"], 2, "no number"),
         (&["set", "new", "{", "--type", "json"], 2, "no JSON"),
+        (&["set", "bad key", "x"], 1, "is `bad key` a name?"),
         (&["set", "new", "x", "--rollout-percent", "5"], 2, "for flags"),
         (&["set", "twice", "maybe", "--kind", "flag"], 2, "`on` or `off`"),
         (&["set", "TOKEN", "--file", "bytes", "--type", "number"], 2, "string or file"),
@@ -275,6 +368,9 @@ fn each_refusal_has_its_exit_code_and_a_hint_and_shows_no_secret() {
         assert!(error.contains(words) && error.contains("hint: "), "{args:?}: {error}");
         assert!(!error.contains("canary"), "{error}");
     }
+    let identity = service.settings(&["list", "--wif", "nonsense"]);
+    assert_eq!(identity.status.code(), Some(2));
+    assert!(stderr(&identity).contains("auto, kubernetes"), "{}", stderr(&identity));
     let wrong = service.settings(&["list", "--key", "wxs_canary-wrong", "--format", "json"]);
     assert_eq!(wrong.status.code(), Some(4), "{}", stderr(&wrong));
     assert!(stdout(&wrong).is_empty() && !stderr(&wrong).contains("canary"));
@@ -299,7 +395,7 @@ fn a_key_comes_from_a_file_or_an_argument_and_is_not_repeated() {
         let output = run(args);
 
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        assert!(!stdout(&output).contains("canary-key"), "{}", stdout(&output));
+        assert!(!stdout(&output).contains(&service.key), "{}", stdout(&output));
     }
     let both = run(&["--key", "k", "--key-file", "key"]);
     assert_eq!(both.status.code(), Some(2));

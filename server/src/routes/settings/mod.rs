@@ -11,6 +11,7 @@ use crate::{app::App, problem::Problem, settings::Precondition};
 mod ab;
 pub(crate) mod configs;
 mod entries;
+mod exchange;
 mod flags;
 mod operators;
 pub(crate) mod secrets;
@@ -31,6 +32,7 @@ fn protocol() -> OpenApiRouter<App> {
         .merge(configs::routes())
         .merge(flags::routes())
         .merge(ab::routes())
+        .merge(exchange::routes())
         .layer(middleware::map_response(flattened))
 }
 

@@ -158,7 +158,8 @@ async fn what_an_entry_cannot_be_is_refused(place: Place) {
 async fn a_frontend_service_has_no_secrets_and_an_umbrella_has(place: Place) {
     let store = place.open().await;
     with_service(&*store, Kind::Frontend).await;
-    let other = place.another().await.open().await;
+    let elsewhere = place.another().await;
+    let other = elsewhere.open().await;
     with_service(&*other, Kind::Umbrella).await;
 
     for change in [put_secret("x"), Change::Delete, Change::DeleteVersion(1)] {

@@ -81,7 +81,7 @@ function environmentPage(at, signal) {
   const may = session.may("settings.write", at.tenant, at.namespace);
   const mayRead = session.may("secret.read", at.tenant, at.namespace);
   const state = h("span", { id: "settings-state", role: "status" }, "Connecting");
-  const lamp = h("p.gate-live", h("span.gate-lamp", { "aria-hidden": "true" }), state);
+  const lamp = h("p.gate-live.settings-lamp", h("span.gate-lamp", { "aria-hidden": "true" }), state);
   const trouble = h("div", { id: "settings-trouble" });
   const shown = h("div", { id: "settings-shown" });
   const search = h("input", { type: "search", id: "settings-search", placeholder: "part of a key" });
@@ -231,7 +231,7 @@ function environmentPage(at, signal) {
   if (entry) entry.node.hidden = true;
   const reading = poll(read, EVERY_MS);
   return {
-    node: h("div.page", heading(`Settings of ${at.environment}`), lamp, trouble, shown, entry?.node, keys.form, h("div.toolbar", field("Search", search)), body),
+    node: h("div.page", heading(`Settings of ${at.environment}`, lamp), trouble, shown, entry?.node, h("div.toolbar", field("Search", search)), body, keys.form),
     stop() {
       reading.stop();
       hide("");

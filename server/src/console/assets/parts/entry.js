@@ -14,6 +14,8 @@ export function entryForm({ at, held, saved }) {
   const parts = { configs: configFields(), flags: flagFields(), secrets: secretFields() };
   /** The version that this is a change of: 0 for a new entry. */
   let base = 0;
+  /** Whether something was typed that is not kept yet. */
+  let typed = false;
 
   function fit() {
     for (const [name, part] of Object.entries(parts)) {
@@ -26,8 +28,17 @@ export function entryForm({ at, held, saved }) {
     const one = held(kind.value, key.value.trim());
     base = one?.version ?? 0;
     parts[kind.value].load(one);
+    typed = false;
     swap(moved);
     delete moved.dataset.version;
+  }
+
+  /** Another name: what was typed before the name stays. */
+  function renamed() {
+    const one = held(kind.value, key.value.trim());
+    if (one && !typed) { load(); return; }
+    base = one?.version ?? 0;
+    swap(moved, one && h("p.notice", { role: "status" }, `There is version ${base} already: saving replaces it. “Show what is set” loads it.`));
   }
 
   const node = h("details.drawer", { id: "entry", data: { key: "entry" } }, h("summary", "Write a setting"),
@@ -37,6 +48,7 @@ export function entryForm({ at, held, saved }) {
       // Nothing that is secret stays in the form.
       parts.secrets.load();
       base = version;
+      typed = false;
       swap(moved, h("p.notice.notice-good", { role: "status" }, `Saved as version ${version}.`));
       announce(`${name} is saved.`);
       saved();
@@ -46,7 +58,8 @@ export function entryForm({ at, held, saved }) {
     h("div.actions", h("button.primary", { type: "submit" }, "Save"), h("button", { type: "button", id: "entry-reload", onclick: load }, "Show what is set"))));
 
   kind.addEventListener("change", () => { fit(); load(); });
-  key.addEventListener("change", load);
+  key.addEventListener("change", renamed);
+  for (const part of Object.values(parts)) part.node.addEventListener("input", () => { typed = true; });
   fit();
 
   return {
