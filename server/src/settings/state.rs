@@ -108,7 +108,8 @@ impl Settings {
         self.keys.doubt(Some(id));
         for seat in self.seats.all() {
             let concerns = seat.id == *id
-                || seat.view.last().is_some_and(|view| view.service().inherits.as_ref() == Some(id));
+                // One that is being read for the first time may have read the other before.
+                || seat.view.last().is_none_or(|view| view.service().inherits.as_ref() == Some(id));
             if concerns {
                 seat.view.doubt();
                 self.advance(seat);
@@ -203,6 +204,20 @@ impl Settings {
             tokio::spawn(tick(Arc::downgrade(self), Arc::clone(&self.clock)));
         }
         Ok(Events::of(seat, lease, Arc::clone(&self.metrics)))
+    }
+
+    /// Returns the services that inherit from an umbrella service.
+    pub(super) async fn heirs(&self, umbrella: &ServiceId) -> Result<Vec<ServiceId>> {
+        let (mut page, mut heirs) = (PageRequest::first(500), Vec::new());
+        loop {
+            let services = self.store.settings_services(Some(&umbrella.tenant), None, &page).await?;
+            let of_it = services.items.into_iter().filter(|heir| heir.inherits.as_ref() == Some(umbrella));
+            heirs.extend(of_it.map(|heir| heir.id));
+            match services.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(heirs),
+            }
+        }
     }
 
     /// Returns the services that somebody listens to.
