@@ -95,7 +95,11 @@ impl fmt::Debug for NexusConfig {
 /// ```
 #[must_use = "a builder does nothing until `build`"]
 pub struct NexusClientBuilder {
-    config: NexusConfig,
+    /// Wiped, also where nothing is built.
+    api_key: Secret,
+    endpoint: String,
+    ttl: Option<Duration>,
+    wif: Option<WifConfig>,
     transport: Option<Arc<dyn Transport>>,
     http_backend: Option<HttpBackend>,
     clock: Option<Arc<dyn Clock>>,
@@ -116,8 +120,12 @@ enum Layer {
 
 impl NexusClientBuilder {
     pub(super) fn new(config: NexusConfig) -> Self {
+        let NexusConfig { api_key, endpoint, ttl, wif } = config;
         Self {
-            config,
+            api_key: Secret::new(api_key),
+            endpoint,
+            ttl,
+            wif,
             transport: None,
             http_backend: None,
             clock: None,
@@ -133,32 +141,32 @@ impl NexusClientBuilder {
     }
 
     /// Sets everything that [`NexusConfig`] has.
-    pub fn config(mut self, config: NexusConfig) -> Self {
-        self.config = config;
-        self
+    pub fn config(self, config: NexusConfig) -> Self {
+        let NexusConfig { api_key, endpoint, ttl, wif } = config;
+        Self { api_key: Secret::new(api_key), endpoint, ttl, wif, ..self }
     }
 
     /// Sets who asks.
     pub fn api_key(mut self, key: impl Into<String>) -> Self {
-        self.config.api_key = key.into();
+        self.api_key = Secret::new(key);
         self
     }
 
     /// Sets the base URL of the service.
     pub fn endpoint(mut self, url: impl Into<String>) -> Self {
-        self.config.endpoint = url.into();
+        self.endpoint = url.into();
         self
     }
 
     /// Sets how often to ask the service. Default: 60 s.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.config.ttl = Some(ttl);
+        self.ttl = Some(ttl);
         self
     }
 
     /// Sets a workload's identity in place of a key.
     pub fn wif(mut self, wif: WifConfig) -> Self {
-        self.config.wif = Some(wif);
+        self.wif = Some(wif);
         self
     }
 
@@ -184,7 +192,7 @@ impl NexusClientBuilder {
     /// Proves a workload's identity by a source of one's own.
     pub fn credential_source(mut self, source: Arc<dyn CredentialSource>) -> Self {
         self.source = Some(source);
-        self.config.wif.get_or_insert_default().enabled = true;
+        self.wif.get_or_insert_default().enabled = true;
         self
     }
 
@@ -270,10 +278,9 @@ impl NexusClientBuilder {
     }
 
     fn parts(self) -> Result<Parts, NexusError> {
-        let NexusConfig { api_key, endpoint, ttl, wif } = self.config;
-        let api_key = Secret::new(api_key);
-        let endpoint = endpoint_of(endpoint)?;
-        let ttl = ttl.unwrap_or(TTL);
+        let (api_key, wif) = (self.api_key, self.wif);
+        let endpoint = endpoint_of(self.endpoint)?;
+        let ttl = self.ttl.unwrap_or(TTL);
         if ttl < SHORTEST_TTL {
             return Err(NexusError::Config("`ttl` is under a second: use the event stream".to_owned()));
         }
@@ -354,7 +361,10 @@ fn endpoint_of(endpoint: String) -> Result<String, NexusError> {
 impl fmt::Debug for NexusClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NexusClientBuilder")
-            .field("config", &self.config)
+            .field("api_key", &if self.api_key.expose().is_empty() { "unset" } else { "set" })
+            .field("endpoint", &crate::secret::without_credentials(&self.endpoint))
+            .field("ttl", &self.ttl)
+            .field("wif", &self.wif)
             .field("cache", &self.cache)
             .field("max_stale", &self.max_stale)
             .field("files_dir", &self.files_dir)

@@ -71,18 +71,21 @@ impl Masked {
         Ok(copies)
     }
 
+    /// Finds the second half: of what was freed, the allocator has written over the beginning, which is no wiping.
     fn occurrences(&self, part: &[u8]) -> Vec<Around> {
-        let (first, length) = (self.0[0] ^ MASK, self.0.len());
+        let (head, tail) = self.0.split_at(self.0.len() / 2);
+        let first = tail[0] ^ MASK;
         let (mut found, mut rest) = (Vec::new(), part);
         // Quick also where nothing is optimised: the standard library looks for a byte, and is.
         while rest.skip_until(first).unwrap() > 0 {
             let at = part.len() - rest.len() - 1;
-            let here = part.get(at..at + length).unwrap_or_default();
-            if here.len() == length && here.iter().zip(&self.0).all(|(byte, masked)| *byte == *masked ^ MASK)
+            let here = part.get(at..at + tail.len()).unwrap_or_default();
+            if here.len() == tail.len() && here.iter().zip(tail).all(|(byte, masked)| *byte == *masked ^ MASK)
             {
+                let (start, end) = (at.saturating_sub(head.len()), at + tail.len());
                 found.push(Around {
-                    before: part[at.saturating_sub(NEAR)..at].to_vec(),
-                    after: part[at + length..part.len().min(at + length + NEAR)].to_vec(),
+                    before: part[start.saturating_sub(NEAR)..start].to_vec(),
+                    after: part[end..part.len().min(end + NEAR)].to_vec(),
                 });
             }
         }

@@ -96,8 +96,10 @@ struct State {
     streams: Vec<TcpStream>,
     streams_opened: usize,
     silence_is_over: bool,
-    /// Another secret key that the service takes, and what its sessions are called but for their number.
-    accepted: Option<(String, String)>,
+    /// Other secret keys that the service takes.
+    keys: Vec<String>,
+    /// What its sessions are called but for their number, if it is not the usual name.
+    sessions: Option<String>,
     /// The number of the session that the service takes; later than any that it gave where all were ended.
     session: u64,
     mute: bool,
@@ -217,9 +219,11 @@ impl Stage {
         }
     }
 
-    /// Takes another secret key besides, and gives sessions of this name.
-    pub(crate) fn accept(&self, key: &str, session: &str) {
-        self.shared.lock().accepted = Some((key.to_owned(), session.to_owned()));
+    /// Takes other secret keys besides, and gives sessions of this name.
+    pub(crate) fn accept(&self, keys: [&str; 2], session: &str) {
+        let mut state = self.shared.lock();
+        state.keys = keys.map(str::to_owned).into();
+        state.sessions = Some(session.to_owned());
     }
 
     /// Takes none of the sessions any more that were given so far.
@@ -394,7 +398,7 @@ fn read(connection: &TcpStream) -> Option<Asked> {
 fn respond(connection: &TcpStream, shared: &Shared, asked: &Asked) -> std::io::Result<()> {
     let path = asked.target.split('?').next().unwrap_or_default();
     let mut state = shared.lock();
-    let (other, name) = state.accepted.clone().unwrap_or_else(|| (KEY.to_owned(), "wxt_stage_".to_owned()));
+    let name = state.sessions.clone().unwrap_or_else(|| "wxt_stage_".to_owned());
     if path == "/v1/auth/token-exchange" {
         state.session += 1;
         let session = format!("{name}{}", state.session);
@@ -403,7 +407,7 @@ fn respond(connection: &TcpStream, shared: &Shared, asked: &Asked) -> std::io::R
     }
     let session = asked.header("authorization") == Some(&format!("Bearer {name}{}", state.session));
     let key = asked.header("x-nexus-api-key").unwrap_or_default();
-    if !session && ![KEY, PUBLIC_KEY, &other].contains(&key) {
+    if !session && ![KEY, PUBLIC_KEY].contains(&key) && !state.keys.iter().any(|other| other == key) {
         return answer(connection, 401, "", b"");
     }
     match (asked.method.as_str(), path) {

@@ -69,7 +69,7 @@ fn a_service_that_says_nothing_at_first_is_looked_at_all_the_same() {
 }
 
 #[test]
-fn a_hundred_events_at_once_cost_at_most_two_looks() {
+fn a_hundred_events_in_a_row_cost_at_most_two_looks() {
     let stage = Stage::filled();
     let (client, clock) = streaming(&stage);
     pass(&clock, Duration::from_secs(5));
@@ -77,8 +77,9 @@ fn a_hundred_events_at_once_cost_at_most_two_looks() {
 
     for n in 0..100 {
         stage.tell(["flag.toggled", "config.updated", "secret.created", "resync"][n % 4]);
+        // One after the other, so that each could be a reason of its own to look.
+        come(&client, &clock, n as u64 + 2);
     }
-    come(&client, &clock, 101);
     eventually("the flag is off", || !client.get_flag("checkout", true));
     pass(&clock, Duration::from_secs(5));
     eventually("the stream is steady", || steady(&client));

@@ -1,4 +1,4 @@
-//! Prints how fast settings clients are, ours and the published one. See `docs/performance.md`, "Settings".
+//! Prints how fast settings clients are, ours and the published ones. See `docs/performance.md`, "Settings".
 
 use std::{
     fmt::Write as _,
@@ -14,9 +14,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dynamic_config::{ConfigCell, Format, LoadSpec, Source, load};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use leverframe::{
     NexusClient, Result, async_trait,
+    settings::Bound,
     traits::{Body, Request, Response, Transport},
 };
 use leverframe_benches::{
@@ -24,6 +26,7 @@ use leverframe_benches::{
     options::{Options, progress},
     report::{Report, Row, Target},
 };
+use serde::Deserialize;
 use westyx_nexus::blocking::NexusClient as Published;
 
 const USAGE: &str = "usage: benches/settings [--json] [--quick] [--rows PATTERN]
@@ -33,6 +36,7 @@ const USAGE: &str = "usage: benches/settings [--json] [--quick] [--rows PATTERN]
   --rows PATTERN  only rows whose name or peer contains PATTERN";
 
 const PEER: &str = "westyx-nexus";
+const TYPED_PEER: &str = "dynamic-config";
 const KEY: &str = "wxs_bench";
 
 fn main() -> ExitCode {
@@ -78,48 +82,47 @@ impl Suite {
             &mut whole(|n| numbers(&ours, n)),
             &mut whole(|n| their_numbers(&theirs, n)),
         );
-        let bound = ours.bind::<u64>("config.50").expect("it is a number");
-        self.alone(
-            "a bound value",
-            Target { ns: Some(20.0), ratio: None },
-            &mut whole(|n| {
-                for _ in 0..n {
-                    black_box(**black_box(&bound).load());
-                }
-            }),
-        );
+        let bound = ours.bind::<Typed>("typed").expect("it fits");
+        CELL.store(load(&LoadSpec::new("typed", &[Source::inline(TYPED, Format::Json)])).expect("it fits"));
+        let (mine, other) = (|n| typed(&bound, n), their_typed);
+        // Of the two, the one that is made for this and nothing else.
+        let target = Target { ns: Some(20.0), ratio: Some(1.0) };
+        self.pair_with(TYPED_PEER, "a config as a type", target, &mut whole(mine), &mut whole(other));
         self.pair(
             "get_secret, one of 100",
             Target::default(),
             &mut whole(|n| (0..n).for_each(|_| drop(black_box(ours.get_secret(black_box("secret.50")))))),
             &mut whole(|n| (0..n).for_each(|_| drop(black_box(theirs.get_secret(black_box("secret.50")))))),
         );
-        self.two_threads(&ours, &theirs);
+        let get_flag = "get_flag, two threads against one";
+        self.two_threads(get_flag, PEER, &|n| flags(&ours, n), &|n| their_flags(&theirs, n));
+        self.two_threads("a config as a type, two threads against one", TYPED_PEER, &mine, &other);
         self.syncs();
     }
 
     /// With twice the throughput a call takes half as long.
-    fn two_threads(&mut self, ours: &NexusClient, theirs: &Published) {
-        const NAME: &str = "get_flag, two threads against one";
+    fn two_threads(
+        &mut self,
+        name: &str,
+        peer: &str,
+        mine: &(dyn Fn(u64) + Sync),
+        other: &(dyn Fn(u64) + Sync),
+    ) {
         const ONE: &str = "leverframe, one thread";
-        if !self.options.wants(NAME, ONE) {
+        if !self.options.wants(name, ONE) {
             return;
         }
-        progress(NAME);
+        progress(name);
         let effort = self.options.effort.in_long_turns();
-        let mine = |n| flags(ours, n);
-        let (two, one) =
-            alternate(effort, &mut |n| on_threads(&mine, 2, n), &mut |n| on_threads(&mine, 1, n));
-        let other = |n| their_flags(theirs, n);
-        let of_theirs =
-            alternate(effort, &mut |n| on_threads(&other, 2, n), &mut |n| on_threads(&other, 1, n));
+        let (two, one) = alternate(effort, &mut |n| on_threads(mine, 2, n), &mut |n| on_threads(mine, 1, n));
+        let of_theirs = alternate(effort, &mut |n| on_threads(other, 2, n), &mut |n| on_threads(other, 1, n));
         let note = format!(
-            "throughput of two threads: {:.2} × that of one; {PEER}: {:.2} ×",
+            "throughput of two threads: {:.2} × that of one; {peer}: {:.2} ×",
             one / two,
             of_theirs.1 / of_theirs.0
         );
         let target = Target { ratio: Some(1.0 / 1.9), ns: None };
-        self.report.rows.push(Row::pair(NAME, two, (ONE, one), target).noting(note));
+        self.report.rows.push(Row::pair(name, two, (ONE, one), target).noting(note));
     }
 
     fn syncs(&mut self) {
@@ -144,10 +147,21 @@ impl Suite {
     }
 
     fn pair(&mut self, name: &str, target: Target, ours: Side<'_>, theirs: Side<'_>) {
-        if self.options.wants(name, PEER) {
+        self.pair_with(PEER, name, target, ours, theirs);
+    }
+
+    fn pair_with(
+        &mut self,
+        peer: &'static str,
+        name: &str,
+        target: Target,
+        ours: Side<'_>,
+        theirs: Side<'_>,
+    ) {
+        if self.options.wants(name, peer) {
             progress(name);
             let (ours_ns, peer_ns) = alternate(self.options.effort, ours, theirs);
-            self.report.rows.push(Row::pair(name, ours_ns, (PEER, peer_ns), target));
+            self.report.rows.push(Row::pair(name, ours_ns, (peer, peer_ns), target));
         }
     }
 
@@ -171,6 +185,7 @@ fn document(each: usize, state: u32) -> String {
         }
     };
     list(&mut text, &|n| format!(r#""config.{n}":{{"value":{n},"source":"service"}}"#));
+    let _ = write!(text, r#","typed":{{"value":{{"host":"db","port":5432}},"source":"service"}}"#);
     text.push_str(r#"},"secrets":{"#);
     list(&mut text, &|n| {
         format!(
@@ -269,6 +284,33 @@ fn their_flags(client: &Published, calls: u64) {
 fn numbers(client: &NexusClient, calls: u64) {
     for _ in 0..calls {
         black_box(client.get_config_as::<u64>(black_box("config.50")).expect("it is a number"));
+    }
+}
+
+/// What a config is read as.
+#[derive(Debug, Deserialize)]
+struct Typed {
+    host: String,
+    port: u16,
+}
+
+/// The same, in the peer's form.
+const TYPED: &str = r#"{"typed":{"host":"db","port":5432}}"#;
+static CELL: ConfigCell<Typed> = ConfigCell::new();
+
+#[inline(never)]
+fn typed(bound: &Bound<Typed>, calls: u64) {
+    for _ in 0..calls {
+        let typed = black_box(bound).load();
+        black_box((typed.port, typed.host.len()));
+    }
+}
+
+#[inline(never)]
+fn their_typed(calls: u64) {
+    for _ in 0..calls {
+        let typed = black_box(&CELL).load().expect("it is stored");
+        black_box((typed.port, typed.host.len()));
     }
 }
 

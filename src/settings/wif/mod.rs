@@ -41,11 +41,11 @@ pub(crate) const AUDIENCE: &str = "westyx-nexus";
 /// #[async_trait::async_trait]
 /// impl CredentialSource for Vault {
 ///     async fn token(&self) -> Result<Secret> {
-///         Ok(Secret::new("eyJhbGciOi…"))
+///         Ok(Secret::new("eyJhbGciOi.x.y\n"))
 ///     }
 /// }
 /// let payload = leverframe::live::block_on(Vault.exchange_payload())?;
-/// assert_eq!(payload.expose(), r#"{"oidc_token":"eyJhbGciOi…"}"#);
+/// assert_eq!(payload.expose(), r#"{"oidc_token":"eyJhbGciOi.x.y"}"#);
 /// # Ok::<(), leverframe::Error>(())
 /// ```
 #[async_trait]
