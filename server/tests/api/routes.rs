@@ -194,6 +194,8 @@ const TABLE: &[Row] = &[
         Body::Nothing,
         "403 403 403 403 | 200 200 403 200 200",
     ),
+    // No issuers are configured.
+    Row("POST /v1/auth/token-exchange", Body::Json(r#"{"oidc_token": "a.b.c"}"#), "403"),
     Row(
         "POST /v1/auth/token",
         Body::Json(r#"{"publishKey": "wpk_AAAAAAAAAAAAAAAAAAAAAA", "secretKey": "wsk_A"}"#),
