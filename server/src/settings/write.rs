@@ -13,6 +13,7 @@ use super::{
     flags::Flag,
     model::{Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key},
     parts::Parts,
+    references::Unresolved,
     view::{self, View},
 };
 use crate::{model::SecretHash, problem::Problem};
@@ -160,12 +161,12 @@ impl Settings {
         // With the only version goes the secret.
         let change = if versions.len() == 1 { &Checked::Delete } else { change };
         let heirs = if service.kind == Kind::Umbrella { self.heirs(&service.id).await? } else { Vec::new() };
-        self.check_one(view, kind, key, change).await?;
+        self.check_one(view, kind, key, change, true).await?;
         for heir in heirs {
             let Some(view) = self.view(&heir).await? else { continue };
             // Where it has its own, the other one's does not count.
             if !view.parts.has_own(kind, key) {
-                self.check_one(view, kind, key, change).await?;
+                self.check_one(view, kind, key, change, false).await?;
             }
         }
         Ok(())
@@ -177,6 +178,7 @@ impl Settings {
         kind: EntryKind,
         key: &str,
         change: &Checked,
+        is_own: bool,
     ) -> Result<(), Problem> {
         let mut parts = view.parts.clone();
         let grows = apply(&mut parts, kind, key, change)?;
@@ -191,9 +193,13 @@ impl Settings {
             // What was wrong before, by way of what is inherited, is no fault of this write's.
             let before: Vec<Arc<str>> =
                 view::unresolved(&view.parts, now).into_iter().map(|(config, _)| config).collect();
-            let is_written = |config: &str| kind == EntryKind::Config && config == key;
+            let is_written = |config: &str| is_own && kind == EntryKind::Config && config == key;
             let mut broken = view::unresolved(&parts, now).into_iter();
-            let broken = broken.find(|(config, _)| is_written(config) || !before.contains(config));
+            let broken = broken.find(|(config, why)| {
+                // What leads to a secret is left out where it is inherited by whoever has none.
+                let counts = is_own || *why != Unresolved::Withheld;
+                is_written(config) || counts && !before.contains(config)
+            });
             match broken {
                 Some((config, why)) if deletes => {
                     let message = format!("{}; change that config first", why.refusal(&config).0);
