@@ -11,6 +11,7 @@ mod options;
 mod postgres;
 mod pulses;
 mod report;
+mod settings;
 mod stage;
 mod start;
 mod streams;
@@ -20,8 +21,8 @@ use std::{env, process::ExitCode};
 use crate::{options::Options, report::Report, stage::Stage};
 
 /// What is measured, in the order of the table.
-const GROUPS: [fn(&Stage, &Options, &mut Report); 4] =
-    [evaluate::measure, start::measure, streams::measure, pulses::measure];
+const GROUPS: [fn(&Stage, &Options, &mut Report); 5] =
+    [evaluate::measure, start::measure, streams::measure, pulses::measure, settings::measure];
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);

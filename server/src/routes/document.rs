@@ -61,6 +61,10 @@ impl Modify for Bearer {
         let mut session = Http::new(HttpAuthScheme::Bearer);
         session.description = Some("A session of `POST /v1/auth/token-exchange`".to_owned());
         components.add_security_scheme("settings_session", SecurityScheme::Http(session));
+        let mut proof = Http::new(HttpAuthScheme::Bearer);
+        proof.description =
+            Some("What proves who a workload is; it is sent in the body, not in this header".to_owned());
+        components.add_security_scheme("workload_identity", SecurityScheme::Http(proof));
     }
 }
 

@@ -279,7 +279,7 @@ mod tests {
             let flags = evaluator(&[("f", json!({"is_active": true, "rules": [rule]}))]);
 
             prop_assert!(flags.holds("f", &user("u", &[("a", &text)])));
-            let longer = text + "x";
+            let longer = format!("{text}x");
             prop_assert!(!flags.holds("f", &user("u", &[("a", &longer)])));
         }
 

@@ -206,9 +206,6 @@ impl Listeners {
 
 /// Writes what changed; `None` if nothing did.
 fn news(before: &(HeaderValue, Arc<[Mark]>), now: &(HeaderValue, Arc<[Mark]>)) -> Option<Bytes> {
-    if before.0 == now.0 {
-        return None;
-    }
     let resync = || Some(Bytes::from_static(RESYNC));
     let (mut text, mut count) = (String::new(), 0);
     let mut event = |mark: &Mark, what: &str| {
@@ -244,8 +241,12 @@ fn news(before: &(HeaderValue, Arc<[Mark]>), now: &(HeaderValue, Arc<[Mark]>)) -
             return resync();
         }
     }
-    // Of a service itself, such as its kind, or of a deleted one that came back, there is no event.
-    if count == 0 { resync() } else { Some(text.into()) }
+    match count {
+        0 if before.0 == now.0 => None,
+        // Of what else changes there is no event.
+        0 => resync(),
+        _ => Some(text.into()),
+    }
 }
 
 /// The body of an answer: events as bytes, until the key or the server ends it.

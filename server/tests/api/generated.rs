@@ -25,9 +25,11 @@ const REMOVALS: [&str; 2] =
 async fn requests_made_up_from_the_description_never_make_the_server_fail() {
     let server = TestServer::start().await;
     push(&server).await;
+    furnish(&server).await;
     let place = tempfile::tempdir().unwrap();
     // So that most requests get as far as a handler.
-    let settings = "[parameters]\ntenant = \"acme\"\nnamespace = \"payments\"\nslug = \"payments\"\n";
+    let settings = "[parameters]\ntenant = \"acme\"\nnamespace = \"payments\"\nslug = \"payments\"\n\
+                    environment = \"production\"\n";
     fs::write(place.path().join("named.toml"), settings).unwrap();
     fs::write(place.path().join("made-up.toml"), "").unwrap();
 
@@ -56,6 +58,14 @@ async fn push(server: &TestServer) {
     );
     let pushed = server.send(put.header("content-type", "multipart/form-data; boundary=b").body(body)).await;
     assert_eq!(pushed.status, 200, "{}", pushed.text);
+}
+
+/// Makes an environment that has settings.
+async fn furnish(server: &TestServer) {
+    let path = "/api/v1/tenants/acme/namespaces/payments/settings/environments/production";
+    let kind = serde_json::json!({"kind": "backend"});
+    let put = server.request(reqwest::Method::PUT, path, &server.root).json(&kind);
+    assert_eq!(server.send(put).await.status, 201);
 }
 
 async fn run(server: &TestServer, place: &Path, settings: &str, examples: &str) -> (bool, String) {

@@ -194,6 +194,8 @@ const TABLE: &[Row] = &[
         Body::Nothing,
         "403 403 403 403 | 200 200 403 200 200",
     ),
+    // No issuers are configured.
+    Row("POST /v1/auth/token-exchange", Body::Json(r#"{"oidc_token": "a.b.c"}"#), "403"),
     Row(
         "POST /v1/auth/token",
         Body::Json(r#"{"publishKey": "wpk_AAAAAAAAAAAAAAAAAAAAAA", "secretKey": "wsk_A"}"#),
@@ -201,6 +203,16 @@ const TABLE: &[Row] = &[
     ),
     Row("POST /v1/pulse", Body::Json("{}"), "401"),
     Row("GET /v1/policy/{org}", Body::Nothing, "401"),
+    // Tokens are no keys of settings.
+    Row("GET /v1/sync", Body::Nothing, "401"),
+    Row("GET /v1/stream", Body::Nothing, "401"),
+    Row("POST /v1/secrets", Body::Json(r#"{"key": "A", "value": "b"}"#), "401"),
+    Row("DELETE /v1/secrets/{key}", Body::Nothing, "401"),
+    Row("PUT /v1/configs/{key}", Body::Json(r#"{"value": 1}"#), "401"),
+    Row("DELETE /v1/configs/{key}", Body::Nothing, "401"),
+    Row("PUT /v1/flags/{key}", Body::Json(r#"{"is_active": true}"#), "401"),
+    Row("DELETE /v1/flags/{key}", Body::Nothing, "401"),
+    Row("POST /v1/flags/evaluate-ab", Body::Json(r#"{"keys": ["a"], "user_id": "u"}"#), "401"),
     // An admin of another tenant sees that one's.
     Row("GET /api/v1/gate", Body::Nothing, "200 403 403 403 | 403 403 403 200 200"),
     Row("GET /api/v1/gate/{org}", Body::Nothing, "403 403 403 403 | 403 403 403 200 200"),

@@ -465,3 +465,60 @@ async fn an_import_that_cannot_be_read_writes_nothing() {
     let refused = server.post(&format!("{ALL}/web/import"), &server.root, &secret).await.json();
     assert_eq!((&refused["written"], &refused["refused"]), (&json!(0), &json!(2)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_made_at_once_are_all_kept_and_one_creation_is_the_first() {
+    let (server, path) = with_production().await;
+    let quarantine = json!({"reason": "bulk_delete", "expires_at": "2030-01-01T00:00:00.000Z"});
+    let changes = [
+        json!({"slug": "shop"}),
+        json!({"ab_enabled": false}),
+        json!({"billing_overdue": true}),
+        json!({"quarantine": quarantine}),
+    ];
+
+    let setting = changes.iter().map(|change| put(&server, &path, &server.root, change));
+    for answer in futures_util::future::join_all(setting).await {
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    let set = server.get(&path, &server.root).await.json()["environment"].clone();
+    assert_eq!(set["revision"], 5);
+    for change in &changes {
+        for (field, value) in change.as_object().unwrap() {
+            assert_eq!(&set[field], value, "{field}");
+        }
+    }
+
+    let (staging, fresh) = (format!("{ALL}/staging"), json!({"kind": "backend", "if_revision": 0}));
+    let creating = (0..4).map(|_| put(&server, &staging, &server.root, &fresh));
+    let mut statuses: Vec<u16> =
+        futures_util::future::join_all(creating).await.iter().map(|answer| answer.status.as_u16()).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409, 409, 409]);
+}
+
+#[tokio::test]
+async fn what_operators_write_and_revoke_holds_for_clients_from_the_answer_on() {
+    let (server, path) = with_production().await;
+    let made = server.post(&format!("{path}/keys"), &server.root, &json!({"type": "sk"})).await.json();
+    let secret = made["secret"].as_str().unwrap();
+    let sync =
+        async || server.send(server.http.get(server.url("/v1/sync")).header("x-nexus-api-key", secret)).await;
+    assert_eq!(sync().await.json()["configs"], json!({}));
+
+    put(&server, &format!("{path}/configs/retries"), &server.root, &json!({"value": 3})).await;
+    put(&server, &format!("{path}/secrets/db"), &server.root, &json!({"value": "hunter2"})).await;
+    let seen = sync().await.json();
+    assert_eq!(
+        (&seen["configs"]["retries"]["value"], &seen["secrets"]["db"]["value"]),
+        (&json!(3), &json!("hunter2"))
+    );
+    put(&server, &path, &server.root, &json!({"billing_overdue": true})).await;
+    assert_eq!(sync().await.status, 402);
+    put(&server, &path, &server.root, &json!({"billing_overdue": false})).await;
+    assert_eq!(sync().await.status, 200);
+
+    let key = made["key"]["id"].as_str().unwrap();
+    assert_eq!(server.delete(&format!("{path}/keys/{key}"), &server.root).await.status, 204);
+    assert_eq!(sync().await.status, 401);
+}

@@ -1,7 +1,9 @@
 //! What the tests of published clients need: our server in this process, an operator's way to it, and what is logged.
 
+pub mod settings;
+
 use std::{
-    io,
+    fs, io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,8 +12,9 @@ use leverframe::{document::Tree, manifest::archive};
 use leverframe_server::{Running, ServeOptions, Server, admin::Admin, limit::Rate, store};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
+use settings::{ISSUER, Issuer};
 use tempfile::TempDir;
-use tracing::subscriber::DefaultGuard;
+use tracing::{Level, subscriber::DefaultGuard};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// A server of the test's own, on a port that is free.
@@ -39,12 +42,33 @@ impl Plane {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// Starts a server that believes this issuer's tokens, on an empty store.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_trusting(issuer: &Issuer) -> Self {
+        Self::start_with(Some(issuer)).await
+    }
+
+    async fn start_with(issuer: Option<&Issuer>) -> Self {
         let data = tempfile::tempdir().expect("there is room for a folder");
         let mut options = ServeOptions::default();
         options.listen = "127.0.0.1:0".to_owned();
         options.data = data.path().to_owned();
         // Every client comes from one address.
         options.limits.stranger = Rate::UNLIMITED;
+        if let Some(issuer) = issuer {
+            let keys = data.path().join("jwks.json");
+            fs::write(&keys, issuer.jwks()).expect("there is room for a file");
+            let issuers = data.path().join("issuers.toml");
+            let text =
+                format!("[[issuer]]\nissuer = {ISSUER:?}\nprovider = \"kubernetes\"\njwks_file = {keys:?}\n");
+            fs::write(&issuers, text).expect("there is room for a file");
+            options.issuers_file = Some(issuers);
+        }
         let clock = Arc::clone(&options.clock);
         let store = store::open(data.path(), None, Arc::clone(&clock)).await.expect("the store opens");
         options.store = Some(Arc::clone(&store));
@@ -160,6 +184,19 @@ impl Log {
         let log = Self::default();
         let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
         (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    /// Begins to listen to everything that this process logs on whichever thread, and never ends.
+    ///
+    /// # Panics
+    /// When somebody else listens already.
+    #[must_use]
+    pub fn everything() -> Self {
+        let log = Self::default();
+        let subscriber = tracing_subscriber::fmt().with_max_level(Level::TRACE).with_writer(log.clone());
+        let set = tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish());
+        set.expect("nobody else listens");
+        log
     }
 
     /// Returns what was logged so far.

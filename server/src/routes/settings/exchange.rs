@@ -55,11 +55,10 @@ struct SessionAnswer {
 /// "aws_iam", "aws_sts_request": {"headers": {…}, "body": "…"}}` with a signed `GetCallerIdentity`. It speaks for the
 /// backend service that trusts it; if several do, the host that is asked says which.
 #[utoipa::path(
-    post, path = "/v1/auth/token-exchange", tag = "settings", security(()),
+    post, path = "/v1/auth/token-exchange", tag = "settings", security(("workload_identity" = [])),
     request_body(content = Object, content_type = "application/json", description = "The proof"),
     responses(
         (status = 200, description = "Valid for as long as it says, or until the service trusts it no more", body = SessionAnswer),
-        (status = 403, description = "No issuers are configured", body = crate::problem::Envelope),
         Refusals
     )
 )]
@@ -70,10 +69,9 @@ async fn exchange(
 ) -> Result<Answer<SessionAnswer>, Problem> {
     // Whoever asks is a stranger until the end.
     app.doubt_stranger(&info)?;
-    let federation = app.federation().ok_or_else(|| {
-        let message = "workload identity is not set up on this server: use a key";
-        Problem::new(StatusCode::FORBIDDEN, "federation_not_enabled", message)
-    })?;
+    let federation = app
+        .federation()
+        .ok_or_else(|| Problem::forbidden("workload identity is not set up on this server: use a key"))?;
     let host = Host::of(request.headers(), request.uri());
     let body = extract::json_body(request, &app).await?;
     let (session, service) = match believe(&app, federation, &body, &host, &info).await? {

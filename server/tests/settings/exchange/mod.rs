@@ -282,7 +282,7 @@ async fn without_issuers_nobody_is_believed() {
 
     let answer = server.post("/v1/auth/token-exchange", "", &json!({ "oidc_token": "a.b.c" })).await;
 
-    assert_eq!((answer.status.as_u16(), &*answer.code()), (403, "federation_not_enabled"));
+    assert_eq!((answer.status.as_u16(), &*answer.code()), (403, "forbidden"));
 }
 
 #[tokio::test]

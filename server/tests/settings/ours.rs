@@ -1,0 +1,169 @@
+//! The library's own client against the server.
+
+use std::{
+    collections::HashMap,
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use leverframe::{
+    NexusClient, NexusError, Secret,
+    eval::bucket,
+    settings::{AsyncNexusClient, FlagWrite, WriteOptions},
+};
+use leverframe_server::settings::model::{Kind, Quarantine};
+use serde_json::json;
+
+use crate::stage::{Key, Stage};
+
+/// Runs what waits on a thread of its own, as programs without a runtime do.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+fn builder(stage: &Stage, key: &Key) -> leverframe::settings::NexusClientBuilder {
+    NexusClient::builder().endpoint(stage.server.running.url()).api_key(&*key.text)
+}
+
+async fn client(stage: &Stage, key: &Key) -> NexusClient {
+    let builder = builder(stage, key);
+    apart(move || builder.build().unwrap()).await
+}
+
+/// Waits for something to come true, change by change.
+fn until(changes: &Receiver<()>, holds: impl Fn() -> bool) {
+    while !holds() {
+        changes.recv_timeout(Duration::from_secs(30)).expect("no change came");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_client_reads_and_writes_all_that_a_service_has() {
+    let stage = Stage::new().await;
+    stage.config("limits", json!({"max": 3})).await;
+    stage.secret("DB_PASSWORD", "hunter2").await;
+    stage.flag("beta", json!({"is_active": true})).await;
+    let client = client(&stage, &stage.secret).await;
+
+    apart(move || {
+        assert_eq!((&*client.kind(), client.key_type()), ("backend", "sk"));
+        assert_eq!(client.get_config("limits"), Some(json!({"max": 3})));
+        assert_eq!(client.get_secret("DB_PASSWORD").unwrap().expose_secret(), "hunter2");
+        assert!(client.get_flag("beta", false));
+
+        let plain = WriteOptions::new();
+        client.set_secret("API_KEY", "one").unwrap();
+        client.set_secret("API_KEY", "two").unwrap();
+        client.set_secret_file("CERT", b"\x00\xff", &plain).unwrap();
+        client.set_config("port", &json!(8080), &plain).unwrap();
+        client.set_flag("dark", &FlagWrite::new(true).rollout_percent(12.5), &plain).unwrap();
+        client.sync().unwrap();
+        assert_eq!(client.get_secret("API_KEY").unwrap().expose_secret(), "two");
+        assert_eq!(std::fs::read(client.get_secret_file_path("CERT").unwrap()).unwrap(), b"\x00\xff");
+        assert_eq!(client.get_config("port"), Some(json!(8080)));
+        assert!(client.get_flag("dark", false));
+
+        let stale =
+            client.set_secret_with("API_KEY", &Secret::new("three"), &WriteOptions::new().if_version(1));
+        assert!(matches!(stale, Err(NexusError::Conflict)), "{stale:?}");
+        client.delete_secret_version("API_KEY", 2).unwrap();
+        client.sync().unwrap();
+        assert_eq!(client.get_secret("API_KEY").unwrap().expose_secret(), "one");
+        client.delete_secret("API_KEY").unwrap();
+        client.delete_config("port").unwrap();
+        client.delete_flag("dark").unwrap();
+        assert!(matches!(client.delete_secret("API_KEY"), Err(NexusError::NotFound)));
+        client.sync().unwrap();
+        assert!(client.get_secret("API_KEY").is_err() && client.get_config("port").is_none());
+        assert_eq!(client.find_flag("dark"), None);
+
+        let odd = client.set_config("bad name", &json!(1), &plain);
+        assert!(matches!(odd, Err(NexusError::BadRequest)), "{odd:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_brings_changes_and_survives_the_end_of_a_quarantine() {
+    let stage = Stage::new().await;
+    let client = client(&stage, &stage.secret).await;
+    let (told, changes) = channel();
+    let watching = client.on_change(move |_| drop(told.send(())));
+    client.run_stream();
+
+    stage.flag("beta", json!({"is_active": true})).await;
+    let seen = client.clone();
+    let changes = apart(move || {
+        until(&changes, || seen.get_flag("beta", false));
+        changes
+    })
+    .await;
+    stage.secret("S", "one").await;
+    let seen = client.clone();
+    apart(move || until(&changes, || seen.get_secret("S").is_ok())).await;
+
+    drop(watching);
+    let now = stage.server.running.app().clock().wall();
+    let until = now + Duration::from_secs(600);
+    stage.change(&stage.id, |service| service.quarantine = Some(Quarantine::new("bulk_delete", until))).await;
+    stage.until(&stage.secret, "/v1/sync", |answer| (answer.status == 429).then_some(())).await;
+    let refused = apart(move || (client.sync(), client.get_flag("beta", false))).await;
+    let reason = match &refused.0 {
+        Err(NexusError::Quarantined { reason, .. }) => reason.as_str(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((reason, refused.1), ("bulk_delete", true), "what was read goes on to be served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_is_told_in_the_clients_words() {
+    let stage = Stage::new().await;
+    let (front, front_key) = stage.other("front", Kind::Frontend).await;
+    let public = client(&stage, &stage.public).await;
+    let frontend = client(&stage, &front_key).await;
+    let secret = client(&stage, &stage.secret).await;
+    let wrong = Key { text: "wxs_".to_owned() + &"A".repeat(43), ..stage.secret.clone() };
+    let refused = {
+        let builder = builder(&stage, &wrong);
+        apart(move || builder.build().err().unwrap()).await
+    };
+    assert!(matches!(refused, NexusError::Unauthorized), "{refused:?}");
+
+    apart(move || {
+        assert!(matches!(public.set_secret("A", "b"), Err(NexusError::PublicKeyRestricted)));
+        assert!(matches!(public.get_secret("A"), Err(NexusError::PublicKeyRestricted)));
+        assert!(matches!(frontend.get_secret("A"), Err(NexusError::ServiceKindMismatch)));
+        let forbidden = frontend.set_config("a", &json!(1), &WriteOptions::new());
+        assert!(matches!(forbidden, Err(NexusError::Forbidden)), "{forbidden:?}");
+    })
+    .await;
+    stage.change(&stage.id, |service| service.ab_enabled = false).await;
+    stage.flag("f", json!({"is_active": true})).await;
+    stage.change(&front, |service| service.billing_overdue = true).await;
+    stage.until(&front_key, "/v1/sync", |answer| (answer.status == 402).then_some(())).await;
+    let owing = client_err(&stage, &front_key).await;
+    assert!(matches!(owing, NexusError::Billing), "{owing:?}");
+    let off = apart(move || secret.evaluate_ab(&["f"], "u", &HashMap::new())).await;
+    assert!(matches!(off, Err(NexusError::AbAddonNotAvailable)), "{off:?}");
+}
+
+async fn client_err(stage: &Stage, key: &Key) -> NexusError {
+    let builder = builder(stage, key);
+    apart(move || builder.build().err().unwrap()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_async_client_evaluates_more_flags_than_one_request_takes() {
+    let stage = Stage::new().await;
+    stage.flag("half", json!({"is_active": true, "rollout_percent": 50})).await;
+    let client = AsyncNexusClient::build(builder(&stage, &stage.public)).await.unwrap();
+    let keys: Vec<String> = (0..250).map(|n| format!("k{n}")).chain(["half".to_owned()]).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+
+    for user in ["ann", "bob", "cy"] {
+        let results = client.evaluate_ab(&keys, user, &HashMap::new()).await.unwrap();
+        assert_eq!(results.len(), 251);
+        assert_eq!(results["half"], bucket(user, "half") < 5_000, "{user}");
+    }
+    client.close().await;
+}
