@@ -5,7 +5,7 @@
 //! | [`Namespace`] | flags without any async runtime |
 //! | [`ExdClient`] | flags on Tokio, with defaults instead of errors |
 //! | [`gate()`], [`gate::WaitState`] | traffic gated by a policy for a whole fleet |
-//! | [`NexusClient`], [`settings`] | configs, secrets and flags of a settings service |
+//! | [`NexusClient`], [`settings`](mod@settings) | configs, secrets and flags of a settings service |
 //! | [`Leverframe`] | everything that a configuration file names |
 //! | [`lint_dir`] | what is wrong with a folder of flags |
 //! | [`traits`], [`registry`] | sources, transports, caches, sinks and clocks of one's own |

@@ -64,7 +64,7 @@ impl<T: ?Sized> Plugin<T> {
         self
     }
 
-    /// Sets its settings, as [`settings!`](crate::settings) lists them: what its table may hold.
+    /// Sets its settings, as [`settings!`](macro@crate::settings) lists them: what its table may hold.
     #[must_use]
     pub const fn with_fields(mut self, fields: &'static [Field]) -> Self {
         self.fields = fields;

@@ -23,7 +23,7 @@ impl Service {
     }
 
     /// Starts a script of the shell that waits for standard input to close.
-    fn start(&self, args: &[&str], script: &str) -> Running {
+    fn run(&self, args: &[&str], script: &str) -> Running {
         let mut child = self
             .command(&[&["run"], args, &["--", "sh", "-c", script]].concat())
             .stdin(Stdio::piped())
@@ -175,12 +175,12 @@ fn signals_are_passed_on() {
     let service = Service::new();
     for (name, number) in [("INT", 2), ("TERM", 15), ("HUP", 1), ("USR1", 10)] {
         let script = format!("trap 'echo {name}; exit 3' {name}; echo ready; read line");
-        let mut running = service.start(&[], &script);
+        let mut running = service.run(&[], &script);
         assert_eq!(running.line(), "ready");
         signal(running.child.id(), name);
         assert_eq!((running.line().as_str(), running.ended_by_itself()), (name, Some(3)));
 
-        let mut running = service.start(&[], "echo ready; read line");
+        let mut running = service.run(&[], "echo ready; read line");
         assert_eq!(running.line(), "ready");
         signal(running.child.id(), name);
         assert_eq!(running.ended_by_itself(), Some(128 + number), "{name}");
@@ -231,7 +231,7 @@ fn files_are_private_and_gone_at_the_end() {
 fn files_that_a_killed_run_left_behind_are_cleared_away() {
     let service = Service::new();
     service.ok(&["set", "greeting", "hello"]);
-    let mut running = service.start(&["--files", "settings"], "echo ready; read line");
+    let mut running = service.run(&["--files", "settings"], "echo ready; read line");
     assert_eq!(running.line(), "ready");
     let used = service.sh(&["--files", "settings"], "echo ran");
     running.child.kill().unwrap();
@@ -256,10 +256,10 @@ fn a_change_starts_the_command_again_once_however_many_come_together() {
     let set = |key: &str, value: &str| client.set_config(key, &json!(value), &WriteOptions::new()).unwrap();
     let script = "trap 'echo stopped; exit 0' TERM; echo $GREETING $NAME; read line";
     let watched = ["--watch", "--only", "greeting", "name", "--restart-delay", "1500ms"];
-    assert_eq!(service.start(&watched, script).ended(), Some(1), "a name that is not there");
+    assert_eq!(service.run(&watched, script).ended(), Some(1), "a name that is not there");
     service.config("name", "ann");
 
-    let mut running = service.start(&watched, script);
+    let mut running = service.run(&watched, script);
     assert_eq!(running.line(), "hello ann");
     set("greeting", "bye");
     set("name", "bob");
@@ -285,7 +285,7 @@ fn a_command_that_does_not_stop_is_killed_and_files_follow() {
     service.config("old", "1");
     let args = ["--watch", "--files", "settings", "--kill-after", "200ms", "--restart-delay", "100ms"];
     let mut running =
-        service.start(&args, "trap '' TERM; echo $(ls settings) $(cat settings/greeting); read line");
+        service.run(&args, "trap '' TERM; echo $(ls settings) $(cat settings/greeting); read line");
     assert_eq!(running.line(), "greeting old hello");
 
     client.delete_config("old").unwrap();
@@ -336,10 +336,12 @@ fn a_run_starts_from_what_was_kept_while_the_service_cannot_be_had() {
 }
 
 #[test]
-fn secrets_are_in_no_argument_of_any_process_and_in_no_file() {
-    let service = Service::new();
+fn secrets_are_in_no_argument_of_any_process_in_no_file_and_in_no_log() {
+    let service = Service::start(|server| {
+        server.env("LEVERFRAME_LOG", "trace");
+    });
     service.secret(&["TOKEN"], b"canary-secret");
-    let mut running = service.start(&["--watch"], "echo ready; read line");
+    let mut running = service.run(&["--watch"], "echo ready; read line");
     assert_eq!(running.line(), "ready");
 
     for process in fs::read_dir("/proc").unwrap() {
@@ -351,5 +353,9 @@ fn secrets_are_in_no_argument_of_any_process_and_in_no_file() {
         }
     }
     assert_eq!(running.ended(), Some(1));
-    assert!(!service.stage.everything_written().windows(13).any(|part| part == b"canary-secret"));
+    // The log, too, which says everything.
+    let written = service.stage.everything_written();
+    let is_written = |text: &[u8]| written.windows(text.len()).any(|part| part == text);
+    assert!(!is_written(b"canary-secret") && !is_written(service.key.as_bytes()));
+    assert!(is_written(b"route=\"/v1/secrets\""), "the log has the write");
 }

@@ -59,7 +59,6 @@ impl Server {
         app.hub().start();
         app.hub().prepare().await?;
         app.gate().start();
-        app.settings().start();
         let following = tokio::spawn(app.clone().follow(store.notices())).abort_handle();
         let frontend = Frontend::new(app.clone(), routes::router(app.clone()), tls.clone());
         let (ended, _) = watch::channel(None);

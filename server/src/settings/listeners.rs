@@ -299,7 +299,13 @@ impl Drop for Events {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::parts::Source, *};
+    use super::{
+        super::{
+            model::{ServiceId, Trust},
+            parts::Source,
+        },
+        *,
+    };
 
     fn mark(kind: EntryKind, key: &str, version: u64, is_on: bool) -> Mark {
         Mark { kind, key: key.into(), version, source: Source::Service, is_on }
@@ -345,6 +351,40 @@ mod tests {
         })
         .concat();
         assert_eq!(text(before, now), Some(expected));
+    }
+
+    fn listener(session: Option<Session>) -> Listener {
+        let who = Who { id: "set_1".into(), public: false, session: session.map(Arc::new) };
+        Listener { who, warned: AtomicBool::new(false), queue: Mutex::default(), waker: AtomicWaker::new() }
+    }
+
+    #[test]
+    fn whoever_does_not_fetch_what_they_are_told_is_told_once_to_look_at_everything() {
+        let listener = listener(None);
+
+        for _ in 0..QUEUE_LIMIT {
+            listener.tell(Bytes::from_static(PING));
+        }
+        assert_eq!(listener.lock().len(), QUEUE_LIMIT);
+        listener.tell(Bytes::from_static(PING));
+
+        assert_eq!(*listener.lock(), [Bytes::from_static(RESYNC)]);
+    }
+
+    #[test]
+    fn a_session_is_warned_once_five_minutes_before_it_ends_and_a_key_never() {
+        let at = |seconds| std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+        let service = ServiceId::new("acme", "web", "prod");
+        let trust = Trust::new("ci", "https://issuer.example", "leverframe", "x");
+        let session = Session::new(&service, &trust, "kubernetes", at(1_000), "1".to_owned());
+        let (session, key) = (listener(Some(session)), listener(None));
+
+        for (seconds, told) in [(0, 0), (699, 0), (700, 1), (701, 1), (999, 1)] {
+            session.warn(at(seconds));
+            key.warn(at(seconds));
+            assert_eq!((session.lock().len(), key.lock().len()), (told, 0), "{seconds}");
+        }
+        assert_eq!(session.lock()[0], EXPIRING);
     }
 
     #[test]

@@ -163,6 +163,16 @@ impl Parts {
         self.secrets.insert(Arc::from(key), SecretPart { version, source, form, text: Arc::new(text) });
     }
 
+    /// Returns true for an entry of the service's own.
+    pub(super) fn has_own(&self, kind: EntryKind, key: &str) -> bool {
+        let source = match kind {
+            EntryKind::Config => self.configs.get(key).map(|config| config.source),
+            EntryKind::Flag => self.flags.get(key).map(|flag| flag.source),
+            EntryKind::Secret => self.secrets.get(key).map(|secret| secret.source),
+        };
+        source == Some(Source::Service)
+    }
+
     /// Takes out an entry of the service's own, unless the umbrella has one that is there then.
     pub(super) fn remove(&mut self, kind: EntryKind, key: &str) {
         if self.hidden.contains(&(kind, Arc::from(key))) {

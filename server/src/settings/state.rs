@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,8 @@ pub struct Settings {
     pub(super) seats: Seats,
     metrics: Arc<Metrics>,
     readers: Readers,
+    /// Whether somebody looks once a second who has to be told something.
+    ticks: AtomicBool,
 }
 
 /// Which revision each credential was handed secrets of.
@@ -72,13 +77,8 @@ impl Settings {
             seats: Seats::default(),
             metrics,
             readers: Readers::default(),
+            ticks: AtomicBool::new(false),
         }
-    }
-
-    /// Begins to tell listeners of what nobody tells: flags that turn, sessions that end. Until the last who shares it is
-    /// gone.
-    pub(crate) fn start(self: &Arc<Self>) {
-        tokio::spawn(tick(Arc::downgrade(self), Arc::clone(&self.clock)));
     }
 
     /// Returns the master keys.
@@ -108,7 +108,8 @@ impl Settings {
         self.keys.doubt(Some(id));
         for seat in self.seats.all() {
             let concerns = seat.id == *id
-                || seat.view.last().is_some_and(|view| view.service().inherits.as_ref() == Some(id));
+                // One that is being read for the first time may have read the other before.
+                || seat.view.last().is_none_or(|view| view.service().inherits.as_ref() == Some(id));
             if concerns {
                 seat.view.doubt();
                 self.advance(seat);
@@ -186,7 +187,11 @@ impl Settings {
     ///
     /// # Errors
     /// `rate_limited` for too many streams; what reading the service fails with.
-    pub(super) async fn listen(&self, id: &ServiceId, who: Who) -> std::result::Result<Events, Problem> {
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        id: &ServiceId,
+        who: Who,
+    ) -> std::result::Result<Events, Problem> {
         let most = if who.session.is_some() { STREAMS_OF_A_SESSION } else { STREAMS_OF_A_KEY };
         let expires_at = who.session.as_ref().map(|session| session.expires_at());
         let seat = self.seats.get(id);
@@ -195,7 +200,29 @@ impl Settings {
         let view = self.view_of(&seat).await?;
         seat.listeners.join(lease.id(), who, &view, self.clock.wall());
         drop(turn);
+        if !self.ticks.swap(true, Ordering::AcqRel) {
+            tokio::spawn(tick(Arc::downgrade(self), Arc::clone(&self.clock)));
+        }
         Ok(Events::of(seat, lease, Arc::clone(&self.metrics)))
+    }
+
+    /// Returns the services that inherit from an umbrella service.
+    pub(super) async fn heirs(&self, umbrella: &ServiceId) -> Result<Vec<ServiceId>> {
+        let (mut page, mut heirs) = (PageRequest::first(500), Vec::new());
+        loop {
+            let services = self.store.settings_services(Some(&umbrella.tenant), None, &page).await?;
+            let of_it = services.items.into_iter().filter(|heir| heir.inherits.as_ref() == Some(umbrella));
+            heirs.extend(of_it.map(|heir| heir.id));
+            match services.next {
+                Some(next) => page.after = Some(next),
+                None => return Ok(heirs),
+            }
+        }
+    }
+
+    /// Returns the services that somebody listens to.
+    fn heard(&self) -> Vec<Arc<Seat>> {
+        self.seats.all().into_iter().filter(|seat| !seat.listeners.is_empty()).collect()
     }
 
     /// Tells those who listen to a service what is new: at once, or after whoever is at it. Of many calls while somebody is
@@ -311,13 +338,21 @@ fn without_keys() -> Problem {
     )
 }
 
-/// Does once a second, for all streams, what would else be a timer for each.
+/// Tells listeners of what nobody tells: flags that turn, sessions that end. Once a second for all streams, as long as
+/// there are any.
 async fn tick(settings: Weak<Settings>, clock: Arc<dyn Clock>) {
     loop {
         clock.sleep_until(clock.now() + LOOK).await;
         let Some(settings) = settings.upgrade() else { return };
-        let now = clock.wall();
-        for seat in settings.seats.all().into_iter().filter(|seat| !seat.listeners.is_empty()) {
+        let (now, heard) = (clock.wall(), settings.heard());
+        if heard.is_empty() {
+            settings.ticks.store(false, Ordering::Release);
+            // Somebody who came just now may have seen that there is a look.
+            if settings.heard().is_empty() || settings.ticks.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+        for seat in heard {
             seat.listeners.warn(now);
             if seat.listeners.is_due(now) {
                 settings.advance(seat);

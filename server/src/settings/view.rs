@@ -114,15 +114,19 @@ impl fmt::Debug for View {
     }
 }
 
-/// Resolves every config that refers to something; says which one cannot be.
-pub(super) fn check(parts: &Parts, now: SystemTime) -> Result<(), (Arc<str>, Unresolved)> {
+/// Resolves every config that refers to something; says which ones cannot be, and why.
+pub(super) fn unresolved(parts: &Parts, now: SystemTime) -> Vec<(Arc<str>, Unresolved)> {
     let with_secrets = parts.service.kind.has_secrets();
     let is_on = |key: &str| parts.flags.get(key).map(|part| part.flag.is_on(now));
     let mut resolver = Resolver::new(parts, &is_on, with_secrets);
-    for (key, config) in parts.configs.iter().filter(|(_, config)| config.refers) {
-        resolver.config(key, &config.json).map_err(|why| (Arc::clone(key), why))?;
-    }
-    Ok(())
+    let referring = parts.configs.iter().filter(|(_, config)| config.refers);
+    let tried = referring.map(|(key, config)| (key, resolver.config(key, &config.json)));
+    tried.filter_map(|(key, resolved)| Some((Arc::clone(key), resolved.err()?))).collect()
+}
+
+/// Resolves every config that refers to something; says of the first one that cannot be why.
+pub(super) fn check(parts: &Parts, now: SystemTime) -> Result<(), (Arc<str>, Unresolved)> {
+    unresolved(parts, now).into_iter().next().map_or(Ok(()), Err)
 }
 
 fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {

@@ -13,6 +13,7 @@ use super::{
     flags::Flag,
     model::{Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key},
     parts::Parts,
+    references::Unresolved,
     view::{self, View},
 };
 use crate::{model::SecretHash, problem::Problem};
@@ -144,7 +145,7 @@ impl Settings {
         Ok(version)
     }
 
-    /// Checks what the service would have.
+    /// Checks what the service would have, and of an umbrella service also what those would have that inherit from it.
     async fn check(
         &self,
         view: Arc<View>,
@@ -152,31 +153,65 @@ impl Settings {
         key: &str,
         change: &Checked,
     ) -> Result<(), Problem> {
+        let service = view.service();
+        let versions = match change {
+            Checked::DeleteVersion(_) => self.store.settings_secret_versions(&service.id, key).await?,
+            _ => Vec::new(),
+        };
+        // With the only version goes the secret.
+        let change = if versions.len() == 1 { &Checked::Delete } else { change };
+        let heirs = if service.kind == Kind::Umbrella { self.heirs(&service.id).await? } else { Vec::new() };
+        self.check_one(view, kind, key, change, true).await?;
+        for heir in heirs {
+            let Some(view) = self.view(&heir).await? else { continue };
+            // Where it has its own, the other one's does not count.
+            if !view.parts.has_own(kind, key) {
+                self.check_one(view, kind, key, change, false).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn check_one(
+        &self,
+        view: Arc<View>,
+        kind: EntryKind,
+        key: &str,
+        change: &Checked,
+        is_own: bool,
+    ) -> Result<(), Problem> {
         let mut parts = view.parts.clone();
         let grows = apply(&mut parts, kind, key, change)?;
         let (length, now) = (view.face(false).body.len(), self.clock.wall());
-        drop(view);
         let refers = parts.configs.values().any(|config| config.refers);
-        if !refers {
-            return within(length, grows);
+        if !refers && (grows == 0 || length + grows <= LARGEST_ANSWER) {
+            return Ok(());
         }
         let (signer, key) = (self.hub.signer().await?, key.to_owned());
         let deletes = matches!(change, Checked::Delete | Checked::DeleteVersion(_));
         let checked = tokio::task::spawn_blocking(move || {
-            if let Err((config, why)) = view::check(&parts, now) {
-                let why = why.refusal(&config).0;
-                // What was wrong before, by way of what is inherited, is not made worse by what has nothing to do with it.
-                return match deletes {
-                    true if why.contains(&format!("`{key}`")) => Err(Problem::new(
-                        StatusCode::CONFLICT,
-                        "referenced",
-                        format!("{why}; change that config first"),
-                    )),
-                    true => Ok(()),
-                    false => Err(Problem::bad_request(why)),
-                };
+            // What was wrong before, by way of what is inherited, is no fault of this write's.
+            let before: Vec<Arc<str>> =
+                view::unresolved(&view.parts, now).into_iter().map(|(config, _)| config).collect();
+            let is_written = |config: &str| is_own && kind == EntryKind::Config && config == key;
+            let mut broken = view::unresolved(&parts, now).into_iter();
+            let broken = broken.find(|(config, why)| {
+                // What leads to a secret is left out where it is inherited by whoever has none.
+                let counts = is_own || *why != Unresolved::Withheld;
+                is_written(config) || counts && !before.contains(config)
+            });
+            match broken {
+                Some((config, why)) if deletes => {
+                    let message = format!("{}; change that config first", why.refusal(&config).0);
+                    Err(Problem::new(StatusCode::CONFLICT, "referenced", message))
+                }
+                Some((config, why)) => Err(why.refusal(&config).into()),
+                None if deletes => Ok(()),
+                None => {
+                    let would_be = View::of(parts, &signer, now).face(false).body.len();
+                    if would_be > LARGEST_ANSWER && would_be > length { Err(too_much()) } else { Ok(()) }
+                }
             }
-            if deletes { Ok(()) } else { within(View::of(parts, &signer, now).face(false).body.len(), 0) }
         });
         checked.await.map_err(|error| {
             tracing::error!(%error, "a check of settings failed");
@@ -283,11 +318,8 @@ fn escaped_len(text: &str) -> usize {
         .sum()
 }
 
-fn within(length: usize, grows: usize) -> Result<(), Problem> {
-    if grows > 0 && length + grows > LARGEST_ANSWER || length > LARGEST_ANSWER && grows == 0 {
-        return Err(limit("all that a service is handed out comes to at most 7 MiB"));
-    }
-    Ok(())
+fn too_much() -> Problem {
+    limit("all that a service is handed out comes to at most 7 MiB")
 }
 
 /// Where no entry stands: nothing is written, but a request that is remembered is recognised.

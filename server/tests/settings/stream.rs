@@ -116,11 +116,8 @@ async fn a_stream_says_that_it_is_alive_and_ends_cleanly_when_the_server_stops()
 
     let stopping = stage.server.running.stop(None);
     let (cut, end) = tokio::join!(stopping, async {
-        loop {
-            match events.next().await {
-                Some(block) => assert_eq!(block, ": ping"),
-                None => break,
-            }
+        while let Some(block) = events.next().await {
+            assert_eq!(block, ": ping");
         }
     });
     assert_eq!((cut, end), (0, ()));

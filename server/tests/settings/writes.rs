@@ -160,7 +160,7 @@ async fn references_to_nothing_and_to_themselves_are_refused_when_they_are_writt
         assert_eq!((answer.status.as_u16(), &*answer.code()), (400, "bad_request"), "{value}");
         assert!(answer.json()["message"].as_str().unwrap().contains(words), "{}", answer.text);
     }
-    for path in ["/v1/secrets/PASSWORD", "/v1/configs/b"] {
+    for path in ["/v1/secrets/PASSWORD", "/v1/secrets/PASSWORD?version=1", "/v1/configs/b"] {
         let answer = stage.delete(path).await;
         assert_eq!((answer.status.as_u16(), &*answer.code()), (409, "referenced"), "{}", answer.text);
     }
@@ -174,6 +174,40 @@ async fn references_to_nothing_and_to_themselves_are_refused_when_they_are_writt
     );
     assert_eq!(stage.delete("/v1/configs/a").await.status, 204);
     assert_eq!(stage.delete("/v1/secrets/PASSWORD").await.status, 204);
+}
+
+#[tokio::test]
+async fn what_an_umbrella_gets_has_to_be_right_for_those_who_inherit_it() {
+    let stage = Stage::new().await;
+    let umbrella = stage.umbrella().await;
+    let place = "/api/v1/tenants/acme/namespaces/payments/settings/environments";
+    let write = async |environment: &str, method: Method, entry: &str, body: Value| -> Answer {
+        let path = format!("{place}/{environment}/{entry}");
+        stage.server.send(stage.server.request(method, &path, &stage.server.root).json(&body)).await
+    };
+    let (front, _) = stage.other("front", Kind::Frontend).await;
+    stage.change(&front, |service| service.inherits = Some(umbrella.clone())).await;
+    let put = Method::PUT;
+
+    assert_eq!(write("shared", put.clone(), "configs/a", json!({"value": "1"})).await.status, 200);
+    assert_eq!(write("shared", put.clone(), "secrets/S", json!({"value": "s"})).await.status, 200);
+    assert_eq!(
+        write("prod", put.clone(), "configs/b", json!({"value": "{{config:a}}{{secret:S}}"})).await.status,
+        200
+    );
+    let circle = write("shared", put.clone(), "configs/a", json!({"value": "{{config:b}}"})).await;
+    assert_eq!(circle.status, 400, "there is no `b` in the umbrella itself");
+    assert_eq!(write("shared", put.clone(), "configs/b", json!({"value": "2"})).await.status, 200);
+    let circle = write("shared", put.clone(), "configs/a", json!({"value": "{{config:b}}"})).await;
+    assert!(circle.status == 400 && circle.text.contains("refer to itself"), "{}", circle.text);
+    for entry in ["configs/a", "secrets/S"] {
+        let refused = write("shared", Method::DELETE, entry, Value::Null).await;
+        assert_eq!((refused.status.as_u16(), &*refused.code()), (409, "referenced"), "{entry}");
+    }
+    // For a frontend service it is left out, which is no reason to refuse anything else.
+    assert_eq!(write("shared", put.clone(), "configs/c", json!({"value": "{{secret:S}}"})).await.status, 200);
+    assert_eq!(write("front", put.clone(), "configs/d", json!({"value": "{{config:a}}"})).await.status, 200);
+    assert_eq!(write("front", put, "configs/e", json!({"value": "{{secret:S}}"})).await.status, 400);
 }
 
 #[tokio::test]

@@ -24,9 +24,14 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new() -> Self {
+        Self::start(|_| {})
+    }
+
+    /// Starts a server in another way.
+    pub(crate) fn start(change: impl FnOnce(&mut Command)) -> Self {
         let stage = Stage::new();
         let key = stage.admin(&["settings-key", "create"]);
-        Self { server: stage.serve(), stage, key }
+        Self { server: Serving::start(stage.dir.path(), "127.0.0.1:0", change), stage, key }
     }
 
     pub(crate) fn url(&self) -> &str {
