@@ -26,9 +26,16 @@ const GROUPS: [fn(&Stage, &Options, &mut Report); 5] =
 
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
-    if arguments.next().as_deref() == Some(child::TASK) {
-        child::serve(arguments);
-        return ExitCode::SUCCESS;
+    match arguments.next().as_deref() {
+        Some(child::TASK) => {
+            child::serve(arguments);
+            return ExitCode::SUCCESS;
+        }
+        Some(settings::TASK) => {
+            settings::clients(arguments);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
     }
     let options = match Options::of_process() {
         Ok(options) => options,
