@@ -23,7 +23,6 @@ mod parts;
 mod references;
 mod rekey;
 pub(crate) mod services;
-#[allow(dead_code, reason = "they are handed out by the exchange")]
 pub(crate) mod session;
 mod state;
 mod store;

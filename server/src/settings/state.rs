@@ -93,7 +93,6 @@ impl Settings {
     ///
     /// # Errors
     /// `no_master_key`; `internal` for what does not open.
-    #[allow(dead_code, reason = "for the routes of operators")]
     pub(crate) fn open(
         &self,
         service: &Service,

@@ -140,9 +140,7 @@ impl Stage {
 
     pub(crate) async fn listen(&self, key: &Key) -> Events {
         let response = self.ask(Method::GET, "/v1/stream", key).send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Events { response, text: String::new() }
+        Events::of(response)
     }
 }
 
@@ -161,6 +159,12 @@ pub(crate) struct Events {
 }
 
 impl Events {
+    pub(crate) fn of(response: reqwest::Response) -> Self {
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, text: String::new() }
+    }
+
     /// The next block as it came, without the empty line; `None` at the clean end.
     pub(crate) async fn next(&mut self) -> Option<String> {
         loop {

@@ -4,6 +4,7 @@ mod aws;
 mod fetched;
 mod issuer;
 mod stage;
+mod streams;
 
 use std::time::Duration;
 
