@@ -169,6 +169,18 @@ impl Delta {
         self
     }
 
+    /// Adds the change that follows, whose [`base`](Self::base) is this one's [`revision`](Self::revision).
+    #[must_use]
+    pub(crate) fn then(mut self, next: Self) -> Self {
+        for path in next.removed {
+            self.changed.remove(&path);
+            self.removed.push(path);
+        }
+        // What was removed and is there again is changed: removals are applied first.
+        self.changed.extend(next.changed);
+        Self { revision: next.revision, digest: next.digest, ..self }
+    }
+
     /// Sets the digest that the files have once the change is applied, as the product spells it: of flags, the
     /// fingerprint. A change whose outcome has another digest is refused.
     #[must_use]

@@ -137,7 +137,9 @@ impl NexusClient {
 
     pub(super) fn start(parts: Parts) -> Result<Self, NexusError> {
         let Parts { service, product, ladder, layers, files, key_type, ttl, clock } = parts;
-        let source = Arc::new(SettingsSource::new(Arc::clone(&service), Arc::clone(&clock)));
+        // What is kept are the service's answers, and so each change has to be one.
+        let takes_patches = product.seal.is_none();
+        let source = Arc::new(SettingsSource::new(Arc::clone(&service), Arc::clone(&clock), takes_patches));
         let opened = Feed::open_with(product, Arc::clone(&source) as Arc<dyn Source>, clock, ladder);
         let feed = block_on(opened)?;
         let shared = Arc::new(Shared {
@@ -282,6 +284,8 @@ impl NexusClient {
     pub fn sync(&self) -> Result<(), NexusError> {
         self.shared.check_open()?;
         self.shared.service.release();
+        // Whoever asks is answered by the service, and not by what it told before.
+        self.shared.source.stream().look_anew();
         let polled = block_on(self.shared.feed.poll());
         self.shared.adopt(polled.is_ok());
         polled.map(drop)
@@ -417,6 +421,7 @@ impl Shared {
 
     /// Lets a write be seen at once: by what the service says of it, or else by what was written.
     pub(super) async fn after_write(&self, patch: Option<Patch>) {
+        self.source.stream().look_anew();
         let polled = self.feed.poll().await;
         if let Err(error) = &polled {
             tracing::warn!(error = %crate::error::chain(error), "written, and not confirmed yet");

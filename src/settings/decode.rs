@@ -33,6 +33,24 @@ pub(super) fn snapshot(json: &[u8]) -> Result<Snapshot, NexusError> {
     })
 }
 
+/// Reads one config.
+pub(super) fn config(json: &[u8]) -> Result<ConfigEntry, NexusError> {
+    entry::<_, WireConfig>(json)
+}
+
+/// Reads one flag.
+pub(super) fn flag(json: &[u8]) -> Result<FlagEntry, NexusError> {
+    entry::<_, WireFlag>(json)
+}
+
+fn entry<'j, V, W: Deserialize<'j> + TryInto<V, Error = &'static str>>(
+    json: &'j [u8],
+) -> Result<V, NexusError> {
+    let read =
+        serde_json::from_slice::<W>(json).and_then(|wire| wire.try_into().map_err(serde_json::Error::custom));
+    read.map_err(|error| NexusError::malformed("an entry that the stream told", &error))
+}
+
 #[derive(Deserialize)]
 struct Body<'j> {
     #[serde(borrow)]

@@ -25,6 +25,7 @@ mod service;
 mod snapshot;
 mod source;
 mod stream;
+mod told;
 mod watch;
 mod wif;
 mod writes;

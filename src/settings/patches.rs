@@ -60,7 +60,7 @@ impl Patches {
     }
 }
 
-fn put<V: Clone>(table: &mut Arc<TextTable<V>>, key: &str, value: Option<V>) {
+pub(super) fn put<V: Clone>(table: &mut Arc<TextTable<V>>, key: &str, value: Option<V>) {
     let table = Arc::make_mut(table);
     match value {
         Some(value) => drop(table.insert(key, value)),

@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{NexusError, decode, sealed::Seal, snapshot::Snapshot};
+use super::{NexusError, decode, sealed::Seal, snapshot::Snapshot, told};
 use crate::{
     Error, ErrorKind, Result,
-    document::{Content, Document},
+    document::{Content, Delta, Document},
     live::Product,
 };
 
@@ -32,6 +32,11 @@ impl Product for SettingsProduct {
             }
             _ => decode::snapshot(content),
         }
+    }
+
+    fn apply(&self, delta: &Delta, served: &Snapshot) -> Option<Result<Snapshot, NexusError>> {
+        // What is kept is what was answered: a state of our own making would not be.
+        self.seal.is_none().then(|| told::apply(delta, served))
     }
 
     fn kind(error: &NexusError) -> ErrorKind {

@@ -45,10 +45,10 @@ pub(super) struct SettingsSource {
 }
 
 impl SettingsSource {
-    pub(super) fn new(service: Arc<Service>, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(service: Arc<Service>, clock: Arc<dyn Clock>, takes_patches: bool) -> Self {
         Self {
             service,
-            stream: Stream::new(Arc::clone(&clock)),
+            stream: Stream::new(Arc::clone(&clock), takes_patches),
             clock,
             digests: RandomState::new(),
             closed: AtomicBool::new(false),
@@ -77,23 +77,23 @@ impl SettingsSource {
             return Err(held);
         }
         let mut request = self.service.request(Method::GET, SYNC)?;
+        // What the stream told already needs not be asked for.
+        if let Some(delta) = self.stream.looking(since) {
+            return Ok(Load::Delta(delta));
+        }
         // Of states without a name of the service's there is only a digest, which it does not know.
         let etag = since.and_then(|since| since.as_str().strip_prefix(ETAG));
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
         let uri = request.uri.clone();
-        self.stream.looking();
         let response = self.service.send("sync", request).await?;
         match response.status {
             StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Load::Unchanged),
             StatusCode::OK => {}
             _ => return Err(odd_answer(&uri, "the answer is no document").into()),
         }
-        let named = response.headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
-        let named = named
-            .filter(|etag| etag.len() <= LONGEST_ETAG)
-            .map(|etag| Revision::new(format!("{ETAG}{etag}")));
+        let named = response.headers.get(header::ETAG).and_then(revision_of);
         let content = read_wiped(response, BODY_LIMIT).await?;
         // Keyed, because names of states are kept in clear and a digest would let secrets be guessed.
         let digest = || Revision::new(format!("digest:{:016x}", self.digests.hash_one(&content)));
@@ -104,6 +104,12 @@ impl SettingsSource {
         }
         Ok(Load::Snapshot(Document::new(revision, Content::Bytes(content))))
     }
+}
+
+/// Returns the revision of a state that the service names so.
+pub(super) fn revision_of(etag: &HeaderValue) -> Option<Revision> {
+    let etag = etag.to_str().ok().filter(|etag| etag.len() <= LONGEST_ETAG)?;
+    Some(Revision::new(format!("{ETAG}{etag}")))
 }
 
 /// What a revision begins with that the service has named itself.

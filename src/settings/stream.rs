@@ -1,6 +1,7 @@
 //! The event stream: says when to look, and is driven by whoever waits for that.
 //!
-//! Events are only counted; what changed is what the next sync brings. Any number of events that come close together
+//! Events are only counted; what changed is what the next look brings, which is a sync unless the stream told the values
+//! as well. Any number of events that come close together
 //! are one reason to look: the first is followed at once, the rest together once a pause has passed, which grows while
 //! they keep coming.
 
@@ -11,7 +12,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::told::Pending;
 use crate::{
+    document::{Delta, Revision},
     sse::{Event, Happening, Link, StreamState, StreamStatus},
     traits::{BoxFuture, Clock, Tick},
 };
@@ -50,6 +53,8 @@ struct State {
     /// How many reasons to look there were, and how many of them are dealt with.
     told: u64,
     looked: u64,
+    takes_patches: bool,
+    pending: Pending,
     expiring: bool,
     /// Runs from the opening of the stream to its first event.
     greeting: Option<BoxFuture<'static, ()>>,
@@ -66,8 +71,10 @@ struct State {
 }
 
 impl Stream {
-    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+    /// Makes a stream that is off. `takes_patches` says whether what is told with its values is taken over.
+    pub(super) fn new(clock: Arc<dyn Clock>, takes_patches: bool) -> Self {
+        let state = State { takes_patches, ..State::default() };
+        Self { clock, state: Mutex::new(state) }
     }
 
     /// Switches the stream on; false if it was on already.
@@ -118,6 +125,7 @@ impl Stream {
             && greeting.as_mut().poll(cx).is_ready()
         {
             state.greeting = None;
+            state.pending.unclear();
             state.told += 1;
         }
         if state.expiring {
@@ -131,10 +139,16 @@ impl Stream {
         self.lock().expiring = false;
     }
 
-    /// Notes that whatever was told so far is about to be looked at.
-    pub(super) fn looking(&self) {
+    /// Notes that whatever was told so far is about to be looked at; returns it where it was told whole.
+    pub(super) fn looking(&self, since: Option<&Revision>) -> Option<Delta> {
         let mut state = self.lock();
         state.looked = state.told;
+        state.pending.take(since)
+    }
+
+    /// Has the next look be at the service, whatever it told.
+    pub(super) fn look_anew(&self) {
+        self.lock().pending.unclear();
     }
 
     /// Returns how the stream stands; `None` while it is off.
@@ -194,6 +208,8 @@ impl State {
     fn lost(&mut self, why: String) {
         (self.greeting, self.connected_at, self.connected_since) = (None, None, None);
         self.last_error = Some(why);
+        // Of the next connection nothing is known yet.
+        self.pending.unclear();
     }
 
     fn read(&mut self, event: &Event) {
@@ -203,9 +219,20 @@ impl State {
         }
         match event.name.as_str() {
             "auth_expiring" => self.expiring = true,
+            "settings.patch" => {
+                if self.takes_patches && self.pending.read(&event.data) {
+                    self.greeting = None;
+                    self.told += 1;
+                }
+            }
+            "resync" => {
+                self.greeting = None;
+                self.pending.unclear();
+                self.told += 1;
+            }
             name if is_change(name) => {
                 self.greeting = None;
-                self.told += 1;
+                self.told += u64::from(self.pending.event());
             }
             // Later services may tell more.
             _ => {}
@@ -216,6 +243,11 @@ impl State {
         if self.told == self.looked {
             self.rest = None;
             return Poll::Pending;
+        }
+        if self.pending.is_whole() {
+            // To take it over asks nothing of the service.
+            self.rest = None;
+            return Poll::Ready(Told::Changed);
         }
         let now = clock.now();
         let quiet_until = self.last_look.map_or(now, |at| at + self.gap);

@@ -218,3 +218,116 @@ fn what_is_no_stream_is_told_and_polled_instead() {
     stage.publish(|document| document.flags = json!({"checkout": flag(false)}));
     stage.while_time_passes(&clock, "the poll brings it", || !client.get_flag("checkout", true));
 }
+
+/// A change as the stream tells it with its values, and the event that other clients go by.
+fn patch(base: &str, etag: &str, rest: &str) -> String {
+    let (base, etag) = (json!(base), json!(etag));
+    format!(
+        "event: settings.patch\ndata: {{\"base\":{base},\"etag\":{etag},\"events\":1,{rest}}}\n\n\
+         event: flag.toggled\ndata: {{}}\n\n"
+    )
+}
+
+/// What the service calls the state that the client has.
+fn served(stage: &Stage) -> String {
+    let asked = stage.asked("/v1/sync");
+    asked.last().unwrap().header("if-none-match").unwrap().to_owned()
+}
+
+const OFF: &str = r#""flags":{"checkout":{"is_active":false,"source":"service"}}"#;
+
+#[test]
+fn a_change_that_is_told_with_its_values_is_taken_over_without_asking() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    let first = served(&stage);
+    let (told, telling) = std::sync::mpsc::channel();
+    let _watching = client.on_change(move |change| told.send(change.clone()).unwrap());
+    assert!(client.get_flag("checkout", false));
+
+    stage.send_raw(patch(&first, "\"next\"", OFF).as_bytes());
+    stage.while_time_passes(&clock, "the flag is off", || !client.get_flag("checkout", true));
+    assert_eq!(telling.recv().unwrap().flags, ["checkout"]);
+
+    pass(&clock, Duration::from_secs(5));
+    let more = r#""configs":{"new":{"value":[1],"source":"umbrella"}},"gone":{"flags":["checkout"]}"#;
+    stage.send_raw(patch("\"next\"", "\"last\"", more).as_bytes());
+    stage.while_time_passes(&clock, "the config is there", || client.get_config("new") == Some(json!([1])));
+    assert_eq!(client.find_flag("checkout"), None);
+
+    pass(&clock, Duration::from_secs(5));
+    eventually("the stream is steady", || steady(&client));
+    assert_eq!(stage.syncs(), 2);
+    // Whoever asks is answered by the service, which is asked by the name of the state that was told last.
+    client.sync().unwrap();
+    assert_eq!((stage.syncs(), served(&stage)), (3, "\"last\"".to_owned()));
+}
+
+#[test]
+fn a_change_of_another_state_or_that_nobody_can_read_has_the_service_asked() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    let mut looks = 2;
+    for told in [
+        patch("\"other\"", "\"next\"", OFF),
+        // A gap after what would fit.
+        patch(&served(&stage), "\"next\"", OFF) + &patch("\"other\"", "\"last\"", OFF),
+        patch(&served(&stage), "\"next\"", r#""flags":{"checkout":{"is_active":"no","source":"service"}}"#),
+        patch(&served(&stage), "\"next\"", r#""flags":[]"#),
+        "event: settings.patch\ndata: {\n\nevent: flag.toggled\ndata: {}\n\n".to_owned(),
+        // Something more than what it tells.
+        patch(&served(&stage), "\"next\"", OFF) + "event: secret.updated\ndata: {}\n\n",
+    ] {
+        pass(&clock, Duration::from_secs(5));
+        looks += 1;
+        stage.send_raw(told.as_bytes());
+
+        stage.while_time_passes(&clock, "the service is asked", || stage.syncs() == looks);
+        eventually("the stream is steady", || steady(&client));
+        assert_eq!(stage.syncs(), looks, "{told}");
+        assert!(client.get_flag("checkout", false), "{told}");
+    }
+}
+
+#[test]
+fn several_changes_that_follow_each_other_are_one() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    pass(&clock, Duration::from_secs(5));
+    let first = patch(
+        &served(&stage),
+        "\"2\"",
+        r#""configs":{"a":{"value":1,"source":"service"},"b":{"value":1,"source":"service"}}"#,
+    );
+    let second =
+        patch("\"2\"", "\"3\"", r#""configs":{"b":{"value":2,"source":"service"}},"gone":{"configs":["a"]}"#);
+    let third = patch("\"3\"", "\"4\"", r#""configs":{"a":{"value":3,"source":"service"}}"#);
+
+    stage.send_raw((first + &second + &third).as_bytes());
+    stage.while_time_passes(&clock, "the last one is there", || client.get_config("a") == Some(json!(3)));
+
+    assert_eq!(client.get_config("b"), Some(json!(2)));
+    pass(&clock, Duration::from_secs(5));
+    eventually("the stream is steady", || steady(&client));
+    assert_eq!(stage.syncs(), 2);
+}
+
+#[test]
+fn a_client_that_keeps_what_it_has_asks_the_service_for_it() {
+    let stage = Stage::filled();
+    let (cache, clock) = (
+        Arc::new(leverframe::backends::cache_memory::MemoryCache::new(Default::default())),
+        ManualClock::new(),
+    );
+    let key = leverframe::Secret::new("k".repeat(32));
+    let client = stage.builder().clock(Arc::new(clock.clone())).cache(cache, key).build().unwrap();
+    client.run_stream();
+    stage.wait_for("/v1/sync", 2);
+    eventually("the look is over", || steady(&client));
+
+    pass(&clock, Duration::from_secs(5));
+    stage.send_raw(patch(&served(&stage), "\"next\"", OFF).as_bytes());
+
+    stage.while_time_passes(&clock, "the service is asked", || stage.syncs() == 3);
+    assert!(client.get_flag("checkout", false));
+}

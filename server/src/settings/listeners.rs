@@ -21,6 +21,8 @@ use http::HeaderValue;
 use super::{
     heads::Seat,
     model::EntryKind,
+    parts::Parts,
+    patch::Patch,
     session::Session,
     view::{Mark, View},
 };
@@ -61,16 +63,23 @@ struct State {
 /// Where everybody is.
 #[derive(Debug)]
 struct Told {
-    secret: (HeaderValue, Arc<[Mark]>),
-    public: (HeaderValue, Arc<[Mark]>),
+    secret: Side,
+    public: Side,
     until: Option<SystemTime>,
+}
+
+/// What one kind of caller has seen.
+#[derive(Clone, Debug)]
+struct Side {
+    etag: HeaderValue,
+    marks: Arc<[Mark]>,
 }
 
 impl Told {
     fn of(view: &View) -> Self {
         let of = |public| {
             let face = view.face(public);
-            (face.etag.clone(), Arc::clone(&face.marks))
+            Side { etag: face.etag.clone(), marks: Arc::clone(&face.marks) }
         };
         Self { secret: of(false), public: of(true), until: view.until() }
     }
@@ -175,7 +184,8 @@ impl Listeners {
         let now = Told::of(view);
         let Some(before) = state.told.replace(now) else { return };
         let Some(now) = &state.told else { return };
-        let (secret, public) = (news(&before.secret, &now.secret), news(&before.public, &now.public));
+        let (secret, public) =
+            (news(&before.secret, &now.secret, &view.parts), news(&before.public, &now.public, &view.parts));
         for listener in state.all.values() {
             if let Some(news) = if listener.who.public { &public } else { &secret } {
                 listener.tell(news.clone());
@@ -205,16 +215,17 @@ impl Listeners {
 }
 
 /// Writes what changed; `None` if nothing did.
-fn news(before: &(HeaderValue, Arc<[Mark]>), now: &(HeaderValue, Arc<[Mark]>)) -> Option<Bytes> {
+fn news(before: &Side, now: &Side, parts: &Parts) -> Option<Bytes> {
     let resync = || Some(Bytes::from_static(RESYNC));
     let (mut text, mut count) = (String::new(), 0);
+    let mut patch = Patch::of(parts);
     let mut event = |mark: &Mark, what: &str| {
         count += 1;
         // Writing to a string does not fail; keys need no escaping.
         let _ = write!(text, "event: {}.{what}\ndata: {{\"key\":\"{}\"}}\n\n", mark.kind.as_str(), mark.key);
         count <= MOST_EVENTS
     };
-    let (mut old, mut new) = (before.1.iter().peekable(), now.1.iter().peekable());
+    let (mut old, mut new) = (before.marks.iter().peekable(), now.marks.iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
             (None, None) => break,
@@ -228,10 +239,17 @@ fn news(before: &(HeaderValue, Arc<[Mark]>), now: &(HeaderValue, Arc<[Mark]>)) -
             Order::Equal => (old.next(), new.next()),
         };
         let goes_on = match (gone, come) {
-            (Some(gone), None) => event(gone, "deleted"),
-            (None, Some(come)) => event(come, "created"),
+            (Some(gone), None) => {
+                patch.removes(gone);
+                event(gone, "deleted")
+            }
+            (None, Some(come)) => {
+                patch.puts(come, parts);
+                event(come, "created")
+            }
             (Some(gone), Some(come)) if gone == come => true,
             (Some(gone), Some(come)) => {
+                patch.puts(come, parts);
                 let toggled = come.kind == EntryKind::Flag && gone.is_on != come.is_on;
                 event(come, if toggled { "toggled" } else { "updated" })
             }
@@ -242,10 +260,13 @@ fn news(before: &(HeaderValue, Arc<[Mark]>), now: &(HeaderValue, Arc<[Mark]>)) -
         }
     }
     match count {
-        0 if before.0 == now.0 => None,
+        0 if before.etag == now.etag => None,
         // Of what else changes there is no event.
         0 => resync(),
-        _ => Some(text.into()),
+        _ => {
+            let patch = patch.text(&before.etag, &now.etag, count);
+            Some([patch, text].concat().into())
+        }
     }
 }
 
@@ -308,15 +329,16 @@ mod tests {
     };
 
     fn mark(kind: EntryKind, key: &str, version: u64, is_on: bool) -> Mark {
-        Mark { kind, key: key.into(), version, source: Source::Service, is_on }
+        Mark { kind, key: key.into(), version, source: Source::Service, is_on, digest: 0 }
     }
 
-    fn told(tag: &'static str, marks: Vec<Mark>) -> (HeaderValue, Arc<[Mark]>) {
-        (HeaderValue::from_static(tag), marks.into())
+    fn told(tag: &'static str, marks: Vec<Mark>) -> Side {
+        Side { etag: HeaderValue::from_static(tag), marks: marks.into() }
     }
 
     fn text(before: Vec<Mark>, now: Vec<Mark>) -> Option<String> {
-        let news = news(&told("a", before), &told("b", now))?;
+        // The parts have none of the values, so that there is no patch before the events.
+        let news = news(&told("a", before), &told("b", now), &Parts::for_tests())?;
         Some(String::from_utf8(news.to_vec()).unwrap())
     }
 
@@ -351,6 +373,22 @@ mod tests {
         })
         .concat();
         assert_eq!(text(before, now), Some(expected));
+    }
+
+    #[test]
+    fn a_patch_comes_before_the_events_that_it_stands_for() {
+        let mut parts = Parts::for_tests();
+        parts.put_config("port", 2, "8080");
+        let (before, now) =
+            (mark(EntryKind::Config, "port", 1, false), mark(EntryKind::Config, "port", 2, false));
+
+        let news = news(&told("a", vec![before]), &told("b", vec![now]), &parts).unwrap();
+
+        let (patch, events) = std::str::from_utf8(&news).unwrap().split_once("\n\n").unwrap();
+        assert!(
+            patch.starts_with("event: settings.patch\ndata: {\"base\":\"a\",\"etag\":\"b\",\"events\":1,")
+        );
+        assert_eq!(events, "event: config.updated\ndata: {\"key\":\"port\"}\n\n");
     }
 
     fn listener(session: Option<Session>) -> Listener {
@@ -394,6 +432,6 @@ mod tests {
 
         assert_eq!(text(Vec::new(), many.clone()).unwrap().as_bytes(), RESYNC);
         assert_eq!(text(many.clone(), many.clone()).unwrap().as_bytes(), RESYNC, "something else changed");
-        assert_eq!(news(&told("a", many.clone()), &told("a", many)), None);
+        assert_eq!(news(&told("a", many.clone()), &told("a", many), &Parts::for_tests()), None);
     }
 }

@@ -20,6 +20,7 @@ mod keys;
 mod listeners;
 pub mod model;
 mod parts;
+mod patch;
 mod references;
 mod rekey;
 pub(crate) mod services;

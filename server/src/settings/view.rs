@@ -2,7 +2,8 @@
 
 use std::{
     fmt,
-    sync::{Arc, OnceLock},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, LazyLock, OnceLock},
     time::SystemTime,
 };
 
@@ -40,6 +41,8 @@ pub(super) struct Mark {
     pub(super) source: Source,
     /// Of a flag.
     pub(super) is_on: bool,
+    /// Over the JSON of a config, in this process.
+    pub(super) digest: u64,
 }
 
 /// Everything of a service, from one moment to the next turn of a flag.
@@ -130,6 +133,8 @@ pub(super) fn check(parts: &Parts, now: SystemTime) -> Result<(), (Arc<str>, Unr
 }
 
 fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {
+    static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    let digests = &*DIGESTS;
     let with_secrets = !public && parts.service.kind.has_secrets();
     let is_on = |key: &str| parts.flags.get(key).map(|part| part.flag.is_on(now));
     let mut resolver = Resolver::new(parts, &is_on, with_secrets);
@@ -157,7 +162,9 @@ fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {
         out.push(b"\"value\":");
         out.push(resolved.as_ref().map_or(&*config.json, |resolved| resolved.text()).as_bytes());
         end(&mut out, config.source);
-        marks.push(mark(EntryKind::Config, key, config.version, config.source, false));
+        let mut mark = mark(EntryKind::Config, key, config.version, config.source, false);
+        mark.digest = digests.hash_one(&config.json);
+        marks.push(mark);
     }
     out.push(b"},\"flags\":{");
     first = true;
@@ -215,7 +222,7 @@ fn end(out: &mut Wiped, source: Source) {
 }
 
 fn mark(kind: EntryKind, key: &Arc<str>, version: u64, source: Source, is_on: bool) -> Mark {
-    Mark { kind, key: Arc::clone(key), version, source, is_on }
+    Mark { kind, key: Arc::clone(key), version, source, is_on, digest: 0 }
 }
 
 /// Bytes of an answer, so that it need not move house more than once or twice.

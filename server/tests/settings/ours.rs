@@ -30,6 +30,14 @@ async fn client(stage: &Stage, key: &Key) -> NexusClient {
     apart(move || builder.build().unwrap()).await
 }
 
+/// Everything that a client serves.
+fn state(
+    client: &NexusClient,
+) -> (HashMap<String, serde_json::Value>, HashMap<String, bool>, Vec<Option<String>>) {
+    let secret = |key: &str| client.get_secret(key).ok().map(|secret| secret.expose().to_owned());
+    (client.get_all_configs(), client.get_all_flags(), ["k0", "k1", "k2", "k3"].map(secret).to_vec())
+}
+
 /// Waits for something to come true, change by change.
 fn until(changes: &Receiver<()>, holds: impl Fn() -> bool) {
     while !holds() {
@@ -169,4 +177,37 @@ async fn the_async_client_evaluates_more_flags_than_one_request_takes() {
         assert_eq!(results["half"], bucket(user, "half") < 5_000, "{user}");
     }
     client.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_on_the_stream_has_after_any_changes_what_a_new_one_has() {
+    let stage = Stage::new().await;
+    let (followed, fresh) = (client(&stage, &stage.secret).await, client(&stage, &stage.secret).await);
+    let (tell, changes) = channel();
+    let _watching = followed.on_change(move |_| tell.send(()).unwrap_or_default());
+    followed.run_stream();
+    let mut seed = 7_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+
+    for step in 0..80_u64 {
+        let key = format!("k{}", random(4));
+        match random(8) {
+            0..3 => drop(stage.config(&key, json!({ "step": step })).await),
+            3..5 => drop(stage.flag(&key, json!({ "is_active": random(2) == 0 })).await),
+            5 => drop(stage.secret(&key, &step.to_string()).await),
+            // Of what is not there nothing is deleted.
+            6 => drop(stage.delete(&format!("/v1/configs/{key}")).await),
+            _ => drop(stage.delete(&format!("/v1/flags/{key}")).await),
+        }
+        // Several changes in a row, now and then.
+        if random(3) > 0 {
+            let current = fresh.clone();
+            apart(move || current.sync().unwrap()).await;
+            tokio::task::block_in_place(|| until(&changes, || state(&followed) == state(&fresh)));
+        }
+    }
+    apart(move || followed.close()).await;
 }

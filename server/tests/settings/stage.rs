@@ -179,8 +179,20 @@ impl Events {
         }
     }
 
-    /// The next event's name, and the key that it is about.
+    /// The next event's name, and the key that it is about, as clients hear it that know no patches.
     pub(crate) async fn event(&mut self) -> String {
+        loop {
+            let (name, data) = self.named().await;
+            if name == "settings.patch" {
+                continue;
+            }
+            let key = data["key"].as_str().map(|key| format!(" {key}")).unwrap_or_default();
+            return format!("{name}{key}");
+        }
+    }
+
+    /// The next event's name and data.
+    pub(crate) async fn named(&mut self) -> (String, Value) {
         loop {
             let block = self.next().await.expect("the stream ended");
             if block == ": ping" {
@@ -188,9 +200,7 @@ impl Events {
             }
             let (name, data) = block.split_once("\ndata: ").expect("one line each");
             let data: Value = serde_json::from_str(data).unwrap();
-            let name = name.strip_prefix("event: ").unwrap();
-            let key = data["key"].as_str().map(|key| format!(" {key}")).unwrap_or_default();
-            return format!("{name}{key}");
+            return (name.strip_prefix("event: ").unwrap().to_owned(), data);
         }
     }
 }

@@ -16,6 +16,8 @@ async fn the_first_event_is_resync_and_each_change_is_one_in_the_words_of_the_pr
     assert_eq!(events.next().await.as_deref(), Some("event: resync\ndata: {}"));
 
     stage.config("a", json!(1)).await;
+    // First for those who know the state before; everybody else goes by what follows.
+    assert!(events.next().await.is_some_and(|block| block.starts_with("event: settings.patch\ndata: {")));
     assert_eq!(events.next().await.as_deref(), Some("event: config.created\ndata: {\"key\":\"a\"}"));
     stage.config("a", json!(2)).await;
     assert_eq!(events.event().await, "config.updated a");
@@ -145,4 +147,31 @@ async fn hundreds_of_streams_hear_of_a_change_and_streams_of_other_services_do_n
     let own = stage.ask(Method::PUT, "/v1/flags/mine", &other).json(&json!({"is_active": true}));
     assert_eq!(stage.server.send(own).await.status, 200);
     assert_eq!(bystander.event().await, "flag.created mine", "the first that it hears");
+}
+
+#[tokio::test]
+async fn what_is_no_secret_is_told_with_its_values_from_one_tag_to_the_next() {
+    let stage = Stage::new().await;
+    for key in [&stage.secret, &stage.public] {
+        let mut events = stage.listen(key).await;
+        assert_eq!(events.event().await, "resync");
+        let tag = async || stage.get("/v1/sync", key).await.header("etag").to_owned();
+        let before = tag().await;
+
+        stage.put_behind(&stage.id, EntryKind::Config, "a", "{\"b\":[1]}").await;
+
+        let (name, patch) = events.named().await;
+        assert_eq!(name, "settings.patch");
+        assert_eq!((&patch["base"], &patch["etag"]), (&before.into(), &tag().await.into()));
+        assert_eq!(patch["configs"], serde_json::json!({"a": {"value": {"b": [1]}, "source": "service"}}));
+        assert_eq!(events.event().await, "config.created a");
+
+        // What holds a secret has to be asked for.
+        stage.secret("S", "1").await;
+        if !key.record.public {
+            assert_eq!(events.named().await.0, "secret.created");
+        }
+        stage.delete("/v1/secrets/S").await;
+        stage.delete("/v1/configs/a").await;
+    }
 }
