@@ -219,11 +219,9 @@ impl State {
         }
         match event.name.as_str() {
             "auth_expiring" => self.expiring = true,
-            "settings.patch" => {
-                if self.takes_patches && self.pending.read(&event.data) {
-                    self.greeting = None;
-                    self.told += 1;
-                }
+            "settings.patch" if self.takes_patches && self.pending.read(&event.data) => {
+                self.greeting = None;
+                self.told += 1;
             }
             "resync" => {
                 self.greeting = None;

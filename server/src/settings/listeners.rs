@@ -244,12 +244,12 @@ fn news(before: &Side, now: &Side, parts: &Parts) -> Option<Bytes> {
                 event(gone, "deleted")
             }
             (None, Some(come)) => {
-                patch.puts(come, parts);
+                patch.puts(come);
                 event(come, "created")
             }
             (Some(gone), Some(come)) if gone == come => true,
             (Some(gone), Some(come)) => {
-                patch.puts(come, parts);
+                patch.puts(come);
                 let toggled = come.kind == EntryKind::Flag && gone.is_on != come.is_on;
                 event(come, if toggled { "toggled" } else { "updated" })
             }

@@ -13,8 +13,8 @@ use super::{model::EntryKind, parts::Parts, view::Mark};
 const LARGEST: usize = 16 * 1024;
 
 /// A change under way.
-#[derive(Debug, Default)]
-pub(super) struct Patch {
+pub(super) struct Patch<'p> {
+    parts: &'p Parts,
     /// Whether it can be told with its values.
     is_plain: bool,
     configs: Entries,
@@ -30,26 +30,26 @@ struct Entries {
     gone: String,
 }
 
-impl Patch {
+impl<'p> Patch<'p> {
     /// Begins one of a service that has these parts now.
-    pub(super) fn of(parts: &Parts) -> Self {
-        // With what refers to something, one change is the change of others as well, and perhaps of a secret.
-        let is_plain = !parts.configs.values().any(|config| config.refers);
-        Self { is_plain, ..Self::default() }
+    pub(super) fn of(parts: &'p Parts) -> Self {
+        Self { parts, is_plain: true, configs: Entries::default(), flags: Entries::default() }
     }
 
     /// Notes an entry that is new or different.
-    pub(super) fn puts(&mut self, mark: &Mark, parts: &Parts) {
+    pub(super) fn puts(&mut self, mark: &Mark) {
+        if self.means_more(mark) {
+            return;
+        }
         let (entries, value) = match mark.kind {
-            EntryKind::Config => {
-                let Some(config) = parts.configs.get(&mark.key) else { return self.give_up() };
-                (&mut self.configs, format!("\"value\":{}", config.json))
-            }
             EntryKind::Flag => (&mut self.flags, format!("\"is_active\":{}", mark.is_on)),
-            EntryKind::Secret => return self.give_up(),
+            _ => match self.parts.configs.get(&mark.key) {
+                Some(config) if !config.refers => (&mut self.configs, format!("\"value\":{}", config.json)),
+                _ => return self.is_plain = false,
+            },
         };
-        let source = mark.source.as_str();
         let comma = if entries.put.is_empty() { "" } else { "," };
+        let source = mark.source.as_str();
         // Writing to a string does not fail; keys need no escaping.
         let _ = write!(entries.put, "{comma}\"{}\":{{{value},\"source\":\"{source}\"}}", mark.key);
         self.bound();
@@ -57,14 +57,22 @@ impl Patch {
 
     /// Notes an entry that is gone.
     pub(super) fn removes(&mut self, mark: &Mark) {
-        let entries = match mark.kind {
-            EntryKind::Config => &mut self.configs,
-            EntryKind::Flag => &mut self.flags,
-            EntryKind::Secret => return self.give_up(),
-        };
+        if self.means_more(mark) {
+            return;
+        }
+        let entries = if mark.kind == EntryKind::Flag { &mut self.flags } else { &mut self.configs };
         let comma = if entries.gone.is_empty() { "" } else { "," };
         let _ = write!(entries.gone, "{comma}\"{}\"", mark.key);
         self.bound();
+    }
+
+    /// Returns true, and gives up, for a secret and for what a config refers to, which changes with it.
+    fn means_more(&mut self, mark: &Mark) -> bool {
+        let end = format!(":{}}}}}", mark.key);
+        let mut referring = self.parts.configs.values().filter(|config| config.refers);
+        self.is_plain &=
+            mark.kind != EntryKind::Secret && !referring.any(|config| config.json.contains(&end));
+        !self.is_plain
     }
 
     /// Writes the event: from which state to which, and for how many of the events that follow it stands. Nothing if it
@@ -84,13 +92,7 @@ impl Patch {
 
     fn bound(&mut self) {
         let lengths = [&self.configs, &self.flags].map(|entries| entries.put.len() + entries.gone.len());
-        if lengths.iter().sum::<usize>() > LARGEST {
-            self.give_up();
-        }
-    }
-
-    fn give_up(&mut self) {
-        *self = Self::default();
+        self.is_plain &= lengths.iter().sum::<usize>() <= LARGEST;
     }
 }
 
@@ -107,7 +109,7 @@ mod tests {
         Mark { kind, key: Arc::from(key), version: 1, source: Source::Service, is_on: true, digest: 0 }
     }
 
-    fn text(patch: Patch) -> String {
+    fn text(patch: Patch<'_>) -> String {
         patch.text(&HeaderValue::from_static("\"a\""), &HeaderValue::from_static("\"b\""), 3)
     }
 
@@ -122,8 +124,8 @@ mod tests {
     fn a_patch_tells_both_states_and_what_lies_between() {
         let parts = parts();
         let mut patch = Patch::of(&parts);
-        patch.puts(&mark(EntryKind::Config, "port"), &parts);
-        patch.puts(&mark(EntryKind::Flag, "on"), &parts);
+        patch.puts(&mark(EntryKind::Config, "port"));
+        patch.puts(&mark(EntryKind::Flag, "on"));
         patch.removes(&mark(EntryKind::Config, "old"));
         patch.removes(&mark(EntryKind::Flag, "older"));
         patch.removes(&mark(EntryKind::Flag, "oldest"));
@@ -144,22 +146,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_beside_references_is_told_all_the_same() {
+        let mut parts = parts();
+        parts.put_config("url", 1, r#""{{secret:PASSWORD}}""#);
+        let mut patch = Patch::of(&parts);
+        patch.puts(&mark(EntryKind::Config, "port"));
+
+        let text = text(patch);
+
+        assert!(text.contains("\"port\"") && !text.contains("hidden"), "{text}");
+    }
+
+    #[test]
     fn with_secrets_and_references_and_too_much_there_is_none() {
         let parts = parts();
         let mut of_secret = Patch::of(&parts);
-        of_secret.puts(&mark(EntryKind::Secret, "PASSWORD"), &parts);
+        of_secret.puts(&mark(EntryKind::Secret, "PASSWORD"));
         let mut gone = Patch::of(&parts);
         gone.removes(&mark(EntryKind::Secret, "PASSWORD"));
         let mut referring = parts.clone();
-        referring.put_config("url", 1, r#""{{secret:PASSWORD}}""#);
+        referring.put_config("url", 1, r#""{{secret:PASSWORD}}:{{config:port}}""#);
+        let mut refers = Patch::of(&referring);
+        refers.puts(&mark(EntryKind::Config, "url"));
+        let (mut target, mut lost) = (Patch::of(&referring), Patch::of(&referring));
+        target.puts(&mark(EntryKind::Config, "port"));
+        lost.removes(&mark(EntryKind::Config, "port"));
         let mut large = parts.clone();
         large.put_config("large", 1, &format!("\"{}\"", "x".repeat(LARGEST)));
         let mut of_large = Patch::of(&large);
-        of_large.puts(&mark(EntryKind::Config, "large"), &large);
+        of_large.puts(&mark(EntryKind::Config, "large"));
         // What comes after does not make it whole.
-        of_large.puts(&mark(EntryKind::Config, "port"), &large);
+        of_large.puts(&mark(EntryKind::Config, "port"));
 
-        for none in [of_secret, gone, Patch::of(&referring), of_large] {
+        for none in [of_secret, gone, refers, target, lost, of_large] {
             assert_eq!(text(none), "");
         }
     }

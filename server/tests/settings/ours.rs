@@ -31,11 +31,9 @@ async fn client(stage: &Stage, key: &Key) -> NexusClient {
 }
 
 /// Everything that a client serves.
-fn state(
-    client: &NexusClient,
-) -> (HashMap<String, serde_json::Value>, HashMap<String, bool>, Vec<Option<String>>) {
+fn state(client: &NexusClient) -> impl PartialEq + use<> {
     let secret = |key: &str| client.get_secret(key).ok().map(|secret| secret.expose().to_owned());
-    (client.get_all_configs(), client.get_all_flags(), ["k0", "k1", "k2", "k3"].map(secret).to_vec())
+    (client.get_all_configs(), client.get_all_flags(), ["k0", "k1", "k2", "k3"].map(secret))
 }
 
 /// Waits for something to come true, change by change.
@@ -186,6 +184,8 @@ async fn a_client_on_the_stream_has_after_any_changes_what_a_new_one_has() {
     let (tell, changes) = channel();
     let _watching = followed.on_change(move |_| tell.send(()).unwrap_or_default());
     followed.run_stream();
+    stage.flag("k0", json!({ "is_active": true })).await;
+    stage.config("refers", json!("{{flag:k0}}")).await;
     let mut seed = 7_u64;
     let mut random = |below: u64| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -195,10 +195,10 @@ async fn a_client_on_the_stream_has_after_any_changes_what_a_new_one_has() {
     for step in 0..80_u64 {
         let key = format!("k{}", random(4));
         match random(8) {
-            0..3 => drop(stage.config(&key, json!({ "step": step })).await),
-            3..5 => drop(stage.flag(&key, json!({ "is_active": random(2) == 0 })).await),
-            5 => drop(stage.secret(&key, &step.to_string()).await),
-            // Of what is not there nothing is deleted.
+            0..3 => stage.config(&key, json!({ "step": step })).await,
+            3..5 => stage.flag(&key, json!({ "is_active": random(2) == 0 })).await,
+            5 => stage.secret(&key, &step.to_string()).await,
+            // Whatever refers to them changes with them; of what is not there nothing is deleted.
             6 => drop(stage.delete(&format!("/v1/configs/{key}")).await),
             _ => drop(stage.delete(&format!("/v1/flags/{key}")).await),
         }
