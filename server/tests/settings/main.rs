@@ -6,6 +6,9 @@ mod exchange;
 mod machine;
 mod operators;
 mod ours;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod replicas;
 mod stage;
 mod stream;
 #[path = "../support/mod.rs"]

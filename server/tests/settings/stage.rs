@@ -36,7 +36,11 @@ impl Stage {
     }
 
     pub(crate) async fn with(clock: Arc<dyn Clock>, change: impl FnOnce(&mut ServeOptions)) -> Self {
-        let server = TestServer::start_with(clock, change).await;
+        Self::of(TestServer::start_with(clock, change).await).await
+    }
+
+    /// Makes the service and its keys on a server.
+    pub(crate) async fn of(server: TestServer) -> Self {
         let id = ServiceId::new("acme", "payments", "prod");
         let secret = key(&server, &id, Kind::Backend, false).await;
         let public = key(&server, &id, Kind::Backend, true).await;

@@ -78,7 +78,11 @@ impl TestServer {
     /// Starts another one on the same database, with a store of its own.
     pub(crate) async fn join(&self, store: Arc<dyn Store>) -> Self {
         let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
-        let mut server = Self::launch(store, data, clock, |_| {}).await;
+        // With the same master key, as all that share a database have.
+        let key = self.data().join("settings.key");
+        let share =
+            |options: &mut ServeOptions| options.master_key_file = Some(key).filter(|key| key.exists());
+        let mut server = Self::launch(store, data, clock, share).await;
         server.root.clone_from(&self.root);
         server
     }
