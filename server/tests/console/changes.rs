@@ -110,7 +110,7 @@ async fn who_may_only_read_is_offered_no_change() {
 
     assert_eq!(browser.get("document.querySelectorAll('[id^=rollback]').length").await, json!(0));
     let tabs = browser.get("[...document.querySelectorAll('.tab')].map(tab => tab.textContent)").await;
-    assert_eq!(tabs, json!(["Flags", "Segments", "History", "Playground"]));
+    assert_eq!(tabs, json!(["Flags", "Segments", "History", "Playground", "Settings"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
