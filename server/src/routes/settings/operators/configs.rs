@@ -1,15 +1,14 @@
 //! Configs of a service.
 
 use axum::{Json as Answer, extract::State};
-use http::HeaderMap;
 use leverframe::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    entries::{Asked, WrittenAnswer, absent, held, part},
-    place::{EntryPath, ServicePath, entry, named},
+    entries::{EntryRequest, WrittenAnswer, absent, held, part},
+    place::{EntryPath, ServicePath},
 };
 use crate::{
     app::App,
@@ -79,12 +78,7 @@ impl From<&Entry> for ConfigView {
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        PageQuery
-    ),
+    params(ServicePath, PageQuery),
     responses((status = 200, description = "The configs", body = ConfigsAnswer), Refusals)
 )]
 async fn list(
@@ -94,7 +88,7 @@ async fn list(
     Path(path): Path<ServicePath>,
     Query(asked): Query<PageQuery>,
 ) -> Result<Answer<ConfigsAnswer>, Problem> {
-    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let held = held(&app, &principal, &path.named(&principal)?).await?;
     let (part, next_cursor) = part(&held.configs, |entry| &entry.key, asked)?;
     Ok(Answer(ConfigsAnswer {
         configs: part.iter().map(ConfigView::from).collect(),
@@ -108,25 +102,14 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The config's name"),
-    ),
+    params(EntryPath),
     responses((status = 200, description = "The config", body = ConfigAnswer), Refusals)
 )]
-async fn get(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-) -> Result<Answer<ConfigAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let held = held(&app, &principal, &id).await?;
-    let config = held.configs.iter().find(|entry| entry.key == key);
+async fn get(asked: EntryRequest) -> Result<Answer<ConfigAnswer>, Problem> {
+    let held = asked.held().await?;
+    let config = held.configs.iter().find(|entry| entry.key == asked.key);
     let config = config.map(ConfigView::from).ok_or_else(|| absent(EntryKind::Config))?;
-    Ok(Answer(ConfigAnswer { config, request_id: info.id().to_owned() }))
+    Ok(Answer(ConfigAnswer { config, request_id: asked.info.id().to_owned() }))
 }
 
 /// Writes a config. Clients that follow have it at once.
@@ -134,10 +117,7 @@ async fn get(
     put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
     tag = "settings", security(("bearer" = [])), request_body = ConfigWrite,
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The config's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
     ),
@@ -148,24 +128,10 @@ async fn get(
     )
 )]
 async fn put(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-    headers: HeaderMap,
+    asked: EntryRequest,
     body: Result<Json<ConfigWrite>, Problem>,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Config,
-        key: &key,
-    };
-    asked.write(body.map(|Json(config)| config.into())).await.map(Answer)
+    asked.write(EntryKind::Config, body.map(|Json(config)| config.into())).await.map(Answer)
 }
 
 /// Deletes a config, unless another one refers to it.
@@ -173,10 +139,7 @@ async fn put(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/configs/{key}",
     tag = "settings", security(("bearer" = [])),
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The config's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
     ),
@@ -186,22 +149,6 @@ async fn put(
         Refusals
     )
 )]
-async fn delete(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-    headers: HeaderMap,
-) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Config,
-        key: &key,
-    };
-    asked.write(Ok(ChangeRequest::Delete)).await.map(Answer)
+async fn delete(asked: EntryRequest) -> Result<Answer<WrittenAnswer>, Problem> {
+    asked.write(EntryKind::Config, Ok(ChangeRequest::Delete)).await.map(Answer)
 }

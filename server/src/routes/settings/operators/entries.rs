@@ -1,14 +1,15 @@
 //! What configs, flags and secrets have in common.
 
-use http::HeaderMap;
+use axum::extract::FromRequestParts;
+use http::{HeaderMap, request::Parts};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::place::{existing, require};
+use super::place::{EntryPath, existing, require};
 use crate::{
     app::App,
     audit::Write,
-    extract::PageQuery,
+    extract::{PageQuery, Path},
     principal::{Permission, Principal},
     problem::Problem,
     request::RequestInfo,
@@ -61,6 +62,45 @@ pub(super) fn absent(kind: EntryKind) -> Problem {
 /// Says in the audit log which entry is meant.
 pub(super) fn target(id: &ServiceId, key: &str) -> String {
     format!("{id} {key}")
+}
+
+/// A request that concerns one entry.
+pub(super) struct EntryRequest {
+    pub(super) app: App,
+    pub(super) principal: Principal,
+    pub(super) info: RequestInfo,
+    pub(super) id: ServiceId,
+    pub(super) key: String,
+    headers: HeaderMap,
+}
+
+impl FromRequestParts<App> for EntryRequest {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let principal = Principal::from_request_parts(parts, app).await?;
+        let info = RequestInfo::from_request_parts(parts, app).await?;
+        let Path(path) = Path::<EntryPath>::from_request_parts(parts, app).await?;
+        let (id, key) = path.named(&principal)?;
+        Ok(Self { app: app.clone(), principal, info, id, key, headers: parts.headers.clone() })
+    }
+}
+
+impl EntryRequest {
+    /// Returns what the entry's service has, for whoever may see it.
+    pub(super) async fn held(&self) -> Result<Held, Problem> {
+        held(&self.app, &self.principal, &self.id).await
+    }
+
+    /// Changes the entry.
+    pub(super) async fn write(
+        &self,
+        kind: EntryKind,
+        change: Result<ChangeRequest, Problem>,
+    ) -> Result<WrittenAnswer, Problem> {
+        let Self { app, principal, info, id, key, headers } = self;
+        Asked { app, principal, info, headers, id, kind, key }.write(change).await
+    }
 }
 
 /// What is asked of which entry, by whom.

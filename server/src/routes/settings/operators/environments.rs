@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::place::{ServicePath, existing, named, require};
+use super::place::{ServicePath, existing, require};
 use crate::{
     app::App,
     audit::Write,
@@ -200,11 +200,7 @@ fn no_namespace() -> Problem {
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-    ),
+    params(ServicePath),
     responses((status = 200, description = "The environment", body = ServiceAnswer), Refusals)
 )]
 async fn get(
@@ -213,7 +209,7 @@ async fn get(
     info: RequestInfo,
     Path(path): Path<ServicePath>,
 ) -> Result<Answer<ServiceAnswer>, Problem> {
-    let id = named(&principal, &path)?;
+    let id = path.named(&principal)?;
     require(&principal, Permission::SettingsRead, &id)?;
     let service = existing(&app, &id).await?;
     Ok(Answer(ServiceAnswer { environment: ServiceView::from(&service), request_id: info.id().to_owned() }))
@@ -225,11 +221,7 @@ async fn get(
 #[utoipa::path(
     put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}",
     tag = "settings", security(("bearer" = [])), request_body = ServiceChanges,
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-    ),
+    params(ServicePath),
     responses(
         (status = 200, description = "It is changed", body = ServiceAnswer),
         (status = 201, description = "It is created", body = ServiceAnswer),
@@ -244,7 +236,7 @@ async fn put(
     Path(path): Path<ServicePath>,
     body: Result<Json<ServiceChanges>, Problem>,
 ) -> Result<(StatusCode, Answer<ServiceAnswer>), Problem> {
-    let id = named(&principal, &path)?;
+    let id = path.named(&principal)?;
     let write = Write::new(&app, &principal, &info, "settings.set", Some(&id.tenant), &id.to_string());
     let detail = body.as_ref().map(|Json(changes)| changes.detail()).unwrap_or_default();
     let outcome = async {

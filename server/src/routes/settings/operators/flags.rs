@@ -1,15 +1,14 @@
 //! Flags of a service.
 
 use axum::{Json as Answer, extract::State};
-use http::HeaderMap;
 use leverframe::rfc3339;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    entries::{Asked, WrittenAnswer, absent, held, part},
-    place::{EntryPath, ServicePath, entry, named},
+    entries::{EntryRequest, WrittenAnswer, absent, held, part},
+    place::{EntryPath, ServicePath},
 };
 use crate::{
     app::App,
@@ -75,12 +74,7 @@ impl From<&Entry> for FlagView {
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        PageQuery
-    ),
+    params(ServicePath, PageQuery),
     responses((status = 200, description = "The flags", body = FlagsAnswer), Refusals)
 )]
 async fn list(
@@ -90,7 +84,7 @@ async fn list(
     Path(path): Path<ServicePath>,
     Query(asked): Query<PageQuery>,
 ) -> Result<Answer<FlagsAnswer>, Problem> {
-    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let held = held(&app, &principal, &path.named(&principal)?).await?;
     let (part, next_cursor) = part(&held.flags, |entry| &entry.key, asked)?;
     Ok(Answer(FlagsAnswer {
         flags: part.iter().map(FlagView::from).collect(),
@@ -104,25 +98,14 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The flag's name"),
-    ),
+    params(EntryPath),
     responses((status = 200, description = "The flag", body = FlagAnswer), Refusals)
 )]
-async fn get(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-) -> Result<Answer<FlagAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let held = held(&app, &principal, &id).await?;
-    let flag = held.flags.iter().find(|entry| entry.key == key);
+async fn get(asked: EntryRequest) -> Result<Answer<FlagAnswer>, Problem> {
+    let held = asked.held().await?;
+    let flag = held.flags.iter().find(|entry| entry.key == asked.key);
     let flag = flag.map(FlagView::from).ok_or_else(|| absent(EntryKind::Flag))?;
-    Ok(Answer(FlagAnswer { flag, request_id: info.id().to_owned() }))
+    Ok(Answer(FlagAnswer { flag, request_id: asked.info.id().to_owned() }))
 }
 
 /// Writes a flag. Clients that follow have it at once.
@@ -130,10 +113,7 @@ async fn get(
     put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
     tag = "settings", security(("bearer" = [])), request_body = FlagWrite,
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The flag's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
     ),
@@ -144,24 +124,10 @@ async fn get(
     )
 )]
 async fn put(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-    headers: HeaderMap,
+    asked: EntryRequest,
     body: Result<Json<FlagWrite>, Problem>,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Flag,
-        key: &key,
-    };
-    asked.write(body.map(|Json(flag)| ChangeRequest::Flag(flag))).await.map(Answer)
+    asked.write(EntryKind::Flag, body.map(|Json(flag)| ChangeRequest::Flag(flag))).await.map(Answer)
 }
 
 /// Deletes a flag, unless a config refers to it.
@@ -169,10 +135,7 @@ async fn put(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/flags/{key}",
     tag = "settings", security(("bearer" = [])),
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The flag's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
     ),
@@ -182,22 +145,6 @@ async fn put(
         Refusals
     )
 )]
-async fn delete(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-    headers: HeaderMap,
-) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Flag,
-        key: &key,
-    };
-    asked.write(Ok(ChangeRequest::Delete)).await.map(Answer)
+async fn delete(asked: EntryRequest) -> Result<Answer<WrittenAnswer>, Problem> {
+    asked.write(EntryKind::Flag, Ok(ChangeRequest::Delete)).await.map(Answer)
 }

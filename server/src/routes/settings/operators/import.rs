@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     entries::Asked,
-    place::{ServicePath, existing, named, require},
+    place::{ServicePath, existing, require},
 };
 use crate::{
     app::App,
@@ -102,12 +102,7 @@ struct ImportAnswer {
 #[utoipa::path(
     post, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/import",
     tag = "settings", security(("bearer" = [])), request_body = Import,
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ImportQuery
-    ),
+    params(ServicePath, ImportQuery),
     responses((status = 200, description = "What became of each", body = ImportAnswer), Refusals)
 )]
 async fn import(
@@ -118,7 +113,7 @@ async fn import(
     query: Result<Query<ImportQuery>, Problem>,
     body: Result<WipedJson<Import>, Problem>,
 ) -> Result<Answer<ImportAnswer>, Problem> {
-    let id = named(&principal, &path)?;
+    let id = path.named(&principal)?;
     let write = Write::new(&app, &principal, &info, "settings.import", Some(&id.tenant), &id.to_string());
     let dry_run = matches!(&query, Ok(Query(ImportQuery { dry_run: true })));
     let outcome = async {

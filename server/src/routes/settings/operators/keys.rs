@@ -98,11 +98,7 @@ impl From<&SettingsKey> for ServiceKeyView {
 #[utoipa::path(
     post, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys",
     tag = "settings", security(("bearer" = [])), request_body = NewServiceKey,
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-    ),
+    params(ServicePath),
     responses((status = 201, description = "It is valid from now on", body = CreatedServiceKey), Refusals)
 )]
 async fn create(
@@ -112,7 +108,7 @@ async fn create(
     Path(path): Path<ServicePath>,
     body: Result<Json<NewServiceKey>, Problem>,
 ) -> Result<(StatusCode, Answer<CreatedServiceKey>), Problem> {
-    let id = named(&principal, &path)?;
+    let id = path.named(&principal)?;
     let write = Write::new(&app, &principal, &info, "settings_key.create", Some(&id.tenant), &id.to_string());
     let outcome = async {
         require(&principal, Permission::SettingsWrite, &id)?;
@@ -148,12 +144,7 @@ async fn create(
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/keys",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        PageQuery
-    ),
+    params(ServicePath, PageQuery),
     responses((status = 200, description = "The keys, without their secrets", body = ServiceKeysAnswer), Refusals)
 )]
 async fn list(
@@ -163,7 +154,7 @@ async fn list(
     Path(path): Path<ServicePath>,
     Query(asked): Query<PageQuery>,
 ) -> Result<Answer<ServiceKeysAnswer>, Problem> {
-    let id = named(&principal, &path)?;
+    let id = path.named(&principal)?;
     require(&principal, Permission::SettingsRead, &id)?;
     let page = asked.page()?;
     existing(&app, &id).await?;
@@ -190,7 +181,7 @@ async fn revoke(
     info: RequestInfo,
     Path((tenant, namespace, environment, key)): Path<(String, String, String, String)>,
 ) -> Result<StatusCode, Problem> {
-    let id = named(&principal, &(tenant, namespace, environment))?;
+    let id = named(&principal, &tenant, &namespace, &environment)?;
     let target = format!("{id} {key}");
     let write = Write::new(&app, &principal, &info, "settings_key.revoke", Some(&id.tenant), &target);
     let outcome = async {

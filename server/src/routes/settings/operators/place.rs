@@ -1,5 +1,8 @@
 //! Which service a path names.
 
+use serde::Deserialize;
+use utoipa::IntoParams;
+
 use crate::{
     app::App,
     principal::{Permission, Principal},
@@ -10,12 +13,53 @@ use crate::{
     },
 };
 
-/// The path's tenant, namespace and environment.
-pub(super) type ServicePath = (String, String, String);
+/// The service that a path names.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct ServicePath {
+    /// Slug; `-` stands for the token's own tenant.
+    tenant: String,
+    /// Slug.
+    namespace: String,
+    /// The environment's name.
+    environment: String,
+}
+
+/// The entry of a service that a path names.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct EntryPath {
+    /// Slug; `-` stands for the token's own tenant.
+    tenant: String,
+    /// Slug.
+    namespace: String,
+    /// The environment's name.
+    environment: String,
+    /// The entry's name.
+    key: String,
+}
+
+impl ServicePath {
+    /// Resolves `-`.
+    pub(super) fn named(&self, principal: &Principal) -> Result<ServiceId, Problem> {
+        named(principal, &self.tenant, &self.namespace, &self.environment)
+    }
+}
+
+impl EntryPath {
+    /// Resolves `-`.
+    pub(super) fn named(self, principal: &Principal) -> Result<(ServiceId, String), Problem> {
+        Ok((named(principal, &self.tenant, &self.namespace, &self.environment)?, self.key))
+    }
+}
 
 /// Resolves `-`.
-pub(super) fn named(principal: &Principal, path: &ServicePath) -> Result<ServiceId, Problem> {
-    let (tenant, namespace, environment) = path;
+pub(super) fn named(
+    principal: &Principal,
+    tenant: &str,
+    namespace: &str,
+    environment: &str,
+) -> Result<ServiceId, Problem> {
     Ok(ServiceId::new(principal.resolve_tenant(tenant)?, namespace, environment))
 }
 
@@ -32,13 +76,4 @@ pub(super) async fn existing(app: &App, id: &ServiceId) -> Result<Service, Probl
         Err(_) => None,
     };
     service.ok_or_else(|| Problem::not_found("there is no such environment"))
-}
-
-/// The path's tenant, namespace, environment, and the name of an entry.
-pub(super) type EntryPath = (String, String, String, String);
-
-/// Resolves `-`.
-pub(super) fn entry(principal: &Principal, path: EntryPath) -> Result<(ServiceId, String), Problem> {
-    let (tenant, namespace, environment, key) = path;
-    Ok((named(principal, &(tenant, namespace, environment))?, key))
 }

@@ -1,15 +1,14 @@
 //! Secrets of a service: lists and versions tell what there is, and one route tells a value.
 
 use axum::{Json as Answer, extract::State};
-use http::HeaderMap;
 use leverframe::rfc3339;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    entries::{Asked, WrittenAnswer, absent, held, part, target},
-    place::{EntryPath, ServicePath, entry, existing, named, require},
+    entries::{EntryRequest, WrittenAnswer, absent, held, part, target},
+    place::{EntryPath, ServicePath, existing, require},
 };
 use crate::{
     app::App,
@@ -105,12 +104,7 @@ impl From<&SecretVersion> for SecretView {
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        PageQuery
-    ),
+    params(ServicePath, PageQuery),
     responses((status = 200, description = "The secrets", body = SecretsAnswer), Refusals)
 )]
 async fn list(
@@ -120,7 +114,7 @@ async fn list(
     Path(path): Path<ServicePath>,
     Query(asked): Query<PageQuery>,
 ) -> Result<Answer<SecretsAnswer>, Problem> {
-    let held = held(&app, &principal, &named(&principal, &path)?).await?;
+    let held = held(&app, &principal, &path.named(&principal)?).await?;
     let (part, next_cursor) = part(&held.secrets, |secret| &secret.key, asked)?;
     Ok(Answer(SecretsAnswer {
         secrets: part.iter().map(SecretView::from).collect(),
@@ -134,25 +128,14 @@ async fn list(
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The secret's name"),
-    ),
+    params(EntryPath),
     responses((status = 200, description = "The secret, without its value", body = SecretAnswer), Refusals)
 )]
-async fn get(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-) -> Result<Answer<SecretAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let held = held(&app, &principal, &id).await?;
-    let secret = held.secrets.iter().find(|secret| secret.key == key);
+async fn get(asked: EntryRequest) -> Result<Answer<SecretAnswer>, Problem> {
+    let held = asked.held().await?;
+    let secret = held.secrets.iter().find(|secret| secret.key == asked.key);
     let secret = secret.map(SecretView::from).ok_or_else(|| absent(EntryKind::Secret))?;
-    Ok(Answer(SecretAnswer { secret, request_id: info.id().to_owned() }))
+    Ok(Answer(SecretAnswer { secret, request_id: asked.info.id().to_owned() }))
 }
 
 /// Writes a version of a secret. Clients that follow have it at once.
@@ -160,10 +143,7 @@ async fn get(
     put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
     tag = "settings", security(("bearer" = [])), request_body = SecretWrite,
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The secret's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current, 0 for none"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
     ),
@@ -174,24 +154,10 @@ async fn get(
     )
 )]
 async fn put(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-    headers: HeaderMap,
+    asked: EntryRequest,
     body: Result<WipedJson<SecretWrite>, Problem>,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Secret,
-        key: &key,
-    };
-    asked.write(body.and_then(|WipedJson(secret)| secret.try_into())).await.map(Answer)
+    asked.write(EntryKind::Secret, body.and_then(|WipedJson(secret)| secret.try_into())).await.map(Answer)
 }
 
 /// Deletes a secret, unless a config refers to it, or one version: then the newest one that remains is handed out.
@@ -199,10 +165,7 @@ async fn put(
     delete, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}",
     tag = "settings", security(("bearer" = [])),
     params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The secret's name"),
+        EntryPath,
         ("If-Version" = Option<u64>, Header, description = "The version that must be current"),
         ("Idempotency-Key" = Option<String>, Header, description = "Tells this request from others, if it is sent again"),
         VersionQuery
@@ -214,47 +177,23 @@ async fn put(
     )
 )]
 async fn delete(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
+    asked: EntryRequest,
     query: Result<Query<VersionQuery>, Problem>,
-    headers: HeaderMap,
 ) -> Result<Answer<WrittenAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
-    let asked = Asked {
-        app: &app,
-        principal: &principal,
-        info: &info,
-        headers: &headers,
-        id: &id,
-        kind: EntryKind::Secret,
-        key: &key,
-    };
     let change =
         query.map(|Query(query)| query.version.map_or(ChangeRequest::Delete, ChangeRequest::DeleteVersion));
-    asked.write(change).await.map(Answer)
+    asked.write(EntryKind::Secret, change).await.map(Answer)
 }
 
 /// Lists the versions of a secret that are kept, newest first, without their values.
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/versions",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The secret's name"),
-    ),
+    params(EntryPath),
     responses((status = 200, description = "At most 100", body = SecretVersionsAnswer), Refusals)
 )]
-async fn versions(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
-) -> Result<Answer<SecretVersionsAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
+async fn versions(asked: EntryRequest) -> Result<Answer<SecretVersionsAnswer>, Problem> {
+    let EntryRequest { app, principal, info, id, key, .. } = asked;
     require(&principal, Permission::SettingsRead, &id)?;
     existing(&app, &id).await?;
     let versions = kept(&app, &id, &key).await?;
@@ -279,23 +218,14 @@ async fn kept(
 #[utoipa::path(
     get, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}/secrets/{key}/value",
     tag = "settings", security(("bearer" = [])),
-    params(
-        ("tenant" = String, Path, description = "Slug; `-` stands for the token's own tenant"),
-        ("namespace" = String, Path, description = "Slug"),
-        ("environment" = String, Path, description = "Its name"),
-        ("key" = String, Path, description = "The secret's name"),
-        VersionQuery
-    ),
+    params(EntryPath, VersionQuery),
     responses((status = 200, description = "The value", body = SecretValueAnswer), Refusals)
 )]
 async fn value(
-    State(app): State<App>,
-    principal: Principal,
-    info: RequestInfo,
-    Path(path): Path<EntryPath>,
+    asked: EntryRequest,
     query: Result<Query<VersionQuery>, Problem>,
 ) -> Result<Answer<SecretValueAnswer>, Problem> {
-    let (id, key) = entry(&principal, path)?;
+    let EntryRequest { app, principal, info, id, key, .. } = asked;
     let write = Write::new(&app, &principal, &info, "secret.read", Some(&id.tenant), &target(&id, &key));
     let outcome = async {
         require(&principal, Permission::SecretRead, &id)?;
