@@ -14,3 +14,4 @@ mod proxy;
 mod replicas;
 mod settings;
 mod sqlite;
+mod victim;

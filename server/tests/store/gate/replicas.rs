@@ -1,22 +1,17 @@
 //! Connections that break, answers that are lost, processes that are killed.
 
-use std::{
-    io::{self, BufRead, BufReader, Write},
-    path::Path,
-    process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
-use leverframe::{Secret, backends::clock_system::SystemClock, config::ambient_environment};
+use leverframe::backends::clock_system::SystemClock;
 use leverframe_server::{
     gate::{
         GateStore,
         model::{GateKey, Pulse, Settings, SiteId, Verdict},
     },
-    store::{self, PostgresStore, Store},
+    store::{PostgresStore, Store},
 };
 
 use super::fixtures::{counted, kept_pulse, pulse, site, window};
@@ -25,6 +20,7 @@ use crate::{
     place::{Place, at},
     postgres::Postgres,
     proxy::Proxy,
+    victim::{acknowledge, kill_after, store_to_work_on},
 };
 
 on_every_engine!(no_acknowledged_pulse_is_lost_or_counted_twice_after_kill_9);
@@ -163,20 +159,21 @@ async fn connections_that_were_ended_count_all_the_same() {
 }
 
 const ROUNDS: u64 = 8;
+const IN_ANOTHER_PROCESS: &str =
+    "gate::replicas::on_sqlite::no_acknowledged_pulse_is_lost_or_counted_twice_after_kill_9";
 
 async fn no_acknowledged_pulse_is_lost_or_counted_twice_after_kill_9(place: Place) {
-    if let Some((_, data)) = ambient_environment(&["LEVERFRAME_TEST_DATA"]).pop() {
+    if let Some(store) = store_to_work_on().await {
         // Nobody cleans up after a process that is killed.
         drop(place);
-        let url = ambient_environment(&["LEVERFRAME_TEST_DATABASE"]).pop().map(|(_, url)| url);
-        return count_until_killed(Path::new(data.expose()), url.as_ref()).await;
+        return count_until_killed(&*store).await;
     }
     place.open().await.close().await;
     let mut sent = 0;
 
     for round in 1..=ROUNDS {
         // Another moment each time: right after an acknowledgement, when the next is under way.
-        let acknowledged = kill_after(&place, 1 + round as usize * 2);
+        let acknowledged = kill_after(&place, IN_ANOTHER_PROCESS, 1 + round as usize * 2).len() as u64;
 
         let store = place.open().await;
         let calls = async || store.gate_totals(&site()).await.unwrap()["free"].clone();
@@ -210,44 +207,13 @@ fn counted_ones(count: u64) -> leverframe::gate::reflex::Aggregate {
     sum
 }
 
-/// Has another process count, and kills it after so many acknowledgements; returns how many it gave.
-fn kill_after(place: &Place, count: usize) -> u64 {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "--nocapture"])
-        .arg("gate::replicas::on_sqlite::no_acknowledged_pulse_is_lost_or_counted_twice_after_kill_9")
-        .env("LEVERFRAME_TEST_DATA", place.data())
-        .stdout(Stdio::piped());
-    if let Some(url) = place.url() {
-        command.env("LEVERFRAME_TEST_DATABASE", url.expose());
-    }
-    let mut process = command.spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut acknowledged = 0;
-    for line in lines.by_ref() {
-        acknowledged += u64::from(line.unwrap().starts_with("counted "));
-        if acknowledged >= count as u64 {
-            break;
-        }
-    }
-    assert_eq!(acknowledged, count as u64, "it ended by itself");
-    // SIGKILL.
-    process.kill().unwrap();
-    process.wait().unwrap();
-    // What it said before it died it has promised.
-    acknowledged + lines.map_while(Result::ok).filter(|line| line.starts_with("counted ")).count() as u64
-}
-
-async fn count_until_killed(data: &Path, url: Option<&Secret>) {
-    let store: Arc<dyn Store> = store::open(data, url, Arc::new(SystemClock::new())).await.unwrap();
+async fn count_until_killed(store: &dyn Store) {
     let known = store.gate_totals(&site()).await.unwrap();
     let mut number = known.get("free").map_or(0, |counted| counted.calls);
     loop {
         number += 1;
         let verdicts = store.count_pulses(&[report(number)], at(1)).await.unwrap();
         assert_eq!(verdicts, [Verdict::Counted]);
-        let mut out = io::stdout();
-        writeln!(out, "counted {number}").unwrap();
-        out.flush().unwrap();
+        acknowledge(&number.to_string());
     }
 }

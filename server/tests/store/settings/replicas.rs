@@ -1,23 +1,18 @@
 //! Connections that break, answers that are lost, processes that are killed.
 
-use std::{
-    io::{self, BufRead, BufReader, Write as _},
-    path::Path,
-    process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use bytes::Bytes;
-use leverframe::{Secret, backends::clock_system::SystemClock, config::ambient_environment};
+use leverframe::backends::clock_system::SystemClock;
 use leverframe_server::{
     settings::{
         SettingsStore,
         model::{Change, EntryKind, Kind, Service, SettingsKey, Standing, Write, Written},
     },
-    store::{self, PostgresStore, Store},
+    store::{PostgresStore, Store},
 };
 
 use super::fixtures::{id, put, put_secret, service, with_service, write};
@@ -26,6 +21,7 @@ use crate::{
     place::{Place, at, with_namespace},
     postgres::Postgres,
     proxy::Proxy,
+    victim::{acknowledge, kill_after, store_to_work_on},
 };
 
 on_every_engine!(no_acknowledged_write_is_lost_or_done_twice_after_kill_9);
@@ -175,13 +171,14 @@ async fn a_database_that_restarts_or_crashes_costs_no_write_and_does_none_twice(
 }
 
 const ROUNDS: u64 = 6;
+const IN_ANOTHER_PROCESS: &str =
+    "settings::replicas::on_sqlite::no_acknowledged_write_is_lost_or_done_twice_after_kill_9";
 
 async fn no_acknowledged_write_is_lost_or_done_twice_after_kill_9(place: Place) {
-    if let Some((_, data)) = ambient_environment(&["LEVERFRAME_TEST_DATA"]).pop() {
+    if let Some(store) = store_to_work_on().await {
         // Nobody cleans up after a process that is killed.
         drop(place);
-        let url = ambient_environment(&["LEVERFRAME_TEST_DATABASE"]).pop().map(|(_, url)| url);
-        return write_until_killed(Path::new(data.expose()), url.as_ref()).await;
+        return write_until_killed(&*store).await;
     }
     let store = place.open().await;
     with_service(&*store, Kind::Backend).await;
@@ -190,7 +187,7 @@ async fn no_acknowledged_write_is_lost_or_done_twice_after_kill_9(place: Place) 
 
     for round in 1..=ROUNDS {
         // Another moment each time: right after an acknowledgement, when the next is under way.
-        let acknowledged = kill_after(&place, 1 + round as usize * 2);
+        let acknowledged = kill_after(&place, IN_ANOTHER_PROCESS, 1 + round as usize * 2).len() as u64;
 
         let store = place.open().await;
         let held = store.settings_held(&id()).await.unwrap().unwrap();
@@ -232,43 +229,12 @@ fn number(number: u64) -> Write {
     write
 }
 
-/// Has another process write, and kills it after so many acknowledgements; returns how many it gave.
-fn kill_after(place: &Place, count: usize) -> u64 {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "--nocapture"])
-        .arg("settings::replicas::on_sqlite::no_acknowledged_write_is_lost_or_done_twice_after_kill_9")
-        .env("LEVERFRAME_TEST_DATA", place.data())
-        .stdout(Stdio::piped());
-    if let Some(url) = place.url() {
-        command.env("LEVERFRAME_TEST_DATABASE", url.expose());
-    }
-    let mut process = command.spawn().unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    let mut acknowledged = 0;
-    for line in lines.by_ref() {
-        acknowledged += u64::from(line.unwrap().starts_with("written "));
-        if acknowledged >= count as u64 {
-            break;
-        }
-    }
-    assert_eq!(acknowledged, count as u64, "it ended by itself");
-    // SIGKILL.
-    process.kill().unwrap();
-    process.wait().unwrap();
-    // What it said before it died it has promised.
-    acknowledged + lines.map_while(Result::ok).filter(|line| line.starts_with("written ")).count() as u64
-}
-
-async fn write_until_killed(data: &Path, url: Option<&Secret>) {
-    let store: Arc<dyn Store> = store::open(data, url, Arc::new(SystemClock::new())).await.unwrap();
+async fn write_until_killed(store: &dyn Store) {
     let mut version = store.settings_standing(&id(), EntryKind::Secret, "a").await.unwrap().last;
     loop {
         version += 1;
         let written = store.write_settings(&id(), &number(version), at(1)).await.unwrap();
         assert_eq!(written, Written::Done(version));
-        let mut out = io::stdout();
-        writeln!(out, "written {version}").unwrap();
-        out.flush().unwrap();
+        acknowledge(&version.to_string());
     }
 }
