@@ -384,6 +384,28 @@ impl fmt::Debug for SecretVersion {
     }
 }
 
+/// What is known of a version of a secret without what is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeptVersion {
+    /// Counts what was ever written under the secret's name.
+    pub version: u64,
+    /// How it is handed out.
+    pub form: SecretForm,
+    /// When it was written.
+    pub created_at: SystemTime,
+    /// The id of the principal or of the key that wrote it.
+    pub created_by: String,
+}
+
+impl KeptVersion {
+    /// Makes one, of whoever has no id.
+    #[must_use]
+    pub fn new(version: u64, form: SecretForm, created_at: SystemTime) -> Self {
+        Self { version, form, created_at, created_by: String::new() }
+    }
+}
+
 /// What a service has itself, at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]

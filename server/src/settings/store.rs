@@ -7,7 +7,7 @@ use bytes::Bytes;
 use leverframe::Result;
 
 use super::model::{
-    EntryKind, Held, SecretVersion, Service, ServiceId, SettingsKey, Standing, Write, Written,
+    EntryKind, Held, KeptVersion, SecretVersion, Service, ServiceId, SettingsKey, Standing, Write, Written,
 };
 use crate::model::{Page, PageRequest, SecretHash};
 
@@ -51,8 +51,16 @@ pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
     async fn settings_held(&self, id: &ServiceId) -> Result<Option<Held>>;
     /// Returns where an entry stands; the default if there never was one.
     async fn settings_standing(&self, id: &ServiceId, kind: EntryKind, key: &str) -> Result<Standing>;
-    /// Returns the versions of a secret that exist, newest first.
-    async fn settings_secret_versions(&self, id: &ServiceId, key: &str) -> Result<Vec<SecretVersion>>;
+    /// Returns what is known of the versions of a secret that exist, newest first, but for what is in them: at most
+    /// [`MOST_SECRET_VERSIONS`](super::model::MOST_SECRET_VERSIONS).
+    async fn settings_secret_versions(&self, id: &ServiceId, key: &str) -> Result<Vec<KeptVersion>>;
+    /// Returns a version of a secret; `None` stands for the current one.
+    async fn settings_secret_version(
+        &self,
+        id: &ServiceId,
+        key: &str,
+        version: Option<u64>,
+    ) -> Result<Option<SecretVersion>>;
     /// Changes an entry. A request that is remembered is recognised before anything else is looked at. `NotFound`
     /// without the service; `LimitExceeded` for a new entry where there are as many as there may be, and for one that
     /// grows where all of them come to [`MOST_BYTES`](super::model::MOST_BYTES); `Invalid` for a change that is not one

@@ -154,12 +154,15 @@ impl Settings {
         change: &Checked,
     ) -> Result<(), Problem> {
         let service = view.service();
-        let versions = match change {
-            Checked::DeleteVersion(_) => self.store.settings_secret_versions(&service.id, key).await?,
-            _ => Vec::new(),
-        };
         // With the only version goes the secret.
-        let change = if versions.len() == 1 { &Checked::Delete } else { change };
+        let change = match change {
+            Checked::DeleteVersion(version) => {
+                let kept = self.store.settings_secret_versions(&service.id, key).await?;
+                let is_only = matches!(&kept[..], [only] if only.version == *version);
+                if is_only { &Checked::Delete } else { change }
+            }
+            _ => change,
+        };
         let heirs = if service.kind == Kind::Umbrella { self.heirs(&service.id).await? } else { Vec::new() };
         self.check_one(view, kind, key, change, true).await?;
         for heir in heirs {

@@ -5,7 +5,7 @@ use leverframe::{Error, ErrorKind, Result};
 
 use super::services::{self, key, service_columns};
 use crate::{
-    settings::model::{Entry, EntryKind, Held, SecretForm, SecretVersion, ServiceId},
+    settings::model::{Entry, EntryKind, Held, KeptVersion, SecretForm, SecretVersion, ServiceId},
     store::engine::{Connection, Row, Statement, Work},
 };
 
@@ -67,17 +67,26 @@ pub(super) fn secret(mut row: Row) -> Result<SecretVersion> {
     Ok(SecretVersion {
         key: row.text()?,
         version: row.count()?,
-        form: {
-            let name = row.text()?;
-            let forms = [SecretForm::Text, SecretForm::File, SecretForm::FileBase64];
-            forms.into_iter().find(|form| form.as_str() == name).ok_or_else(|| {
-                Error::new(ErrorKind::Corrupt, "read a stored row")
-                    .with("column", "form")
-                    .with("value", &name)
-            })?
-        },
+        form: form(&row.text()?)?,
         sealed: row.blob()?,
         created_at: row.time()?,
         created_by: row.text()?,
+    })
+}
+
+/// Reads what is known of a version of a secret: version, form, when and by whom it was made.
+pub(super) fn kept_version(mut row: Row) -> Result<KeptVersion> {
+    Ok(KeptVersion {
+        version: row.count()?,
+        form: form(&row.text()?)?,
+        created_at: row.time()?,
+        created_by: row.text()?,
+    })
+}
+
+fn form(name: &str) -> Result<SecretForm> {
+    let forms = [SecretForm::Text, SecretForm::File, SecretForm::FileBase64];
+    forms.into_iter().find(|form| form.as_str() == name).ok_or_else(|| {
+        Error::new(ErrorKind::Corrupt, "read a stored row").with("column", "form").with("value", name)
     })
 }

@@ -17,7 +17,10 @@ use crate::{
     model::{Page, PageRequest, SecretHash},
     settings::{
         SettingsStore,
-        model::{EntryKind, Held, SecretVersion, Service, ServiceId, SettingsKey, Standing, Write, Written},
+        model::{
+            EntryKind, Held, KeptVersion, SecretVersion, Service, ServiceId, SettingsKey, Standing, Write,
+            Written,
+        },
     },
     store::{
         cursor::{List, rows},
@@ -143,10 +146,24 @@ impl<E: Engine> SettingsStore for Records<E> {
         Ok(found.map(|(standing, _)| standing).unwrap_or_default())
     }
 
-    async fn settings_secret_versions(&self, id: &ServiceId, name: &str) -> Result<Vec<SecretVersion>> {
-        let sql = "SELECT name, version, form, sealed, created_at, created_by FROM settings_secret_versions \
+    async fn settings_secret_versions(&self, id: &ServiceId, name: &str) -> Result<Vec<KeptVersion>> {
+        let sql = "SELECT version, form, created_at, created_by FROM settings_secret_versions \
                    WHERE tenant = $1 AND namespace = $2 AND environment = $3 AND name = $4 ORDER BY version DESC";
-        self.find(sql, key(id).into_iter().chain([name.into()]).collect(), held::secret).await
+        self.find(sql, key(id).into_iter().chain([name.into()]).collect(), held::kept_version).await
+    }
+
+    async fn settings_secret_version(
+        &self,
+        id: &ServiceId,
+        name: &str,
+        version: Option<u64>,
+    ) -> Result<Option<SecretVersion>> {
+        // The newest one is the current one.
+        let sql = "SELECT name, version, form, sealed, created_at, created_by FROM settings_secret_versions \
+                   WHERE tenant = $1 AND namespace = $2 AND environment = $3 AND name = $4 \
+                   AND (CAST($5 AS BIGINT) IS NULL OR version = $5) ORDER BY version DESC LIMIT 1";
+        let values = [name.into(), version.map_or(Value::Null, Value::from)];
+        self.one(sql, key(id).into_iter().chain(values).collect(), held::secret).await
     }
 
     async fn write_settings(&self, id: &ServiceId, write: &Write, now: SystemTime) -> Result<Written> {

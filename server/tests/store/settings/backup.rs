@@ -10,7 +10,7 @@ use leverframe_server::{
     store::Store,
 };
 
-use super::fixtures::{id, put, put_secret, service, standing, with_service, write};
+use super::fixtures::{id, put, put_secret, service, standing, versions, with_service, write};
 use crate::{
     conformance::{WITHOUT_SETTINGS, on_every_engine},
     place::{Place, at, tenant},
@@ -30,7 +30,7 @@ async fn all_of(store: &dyn Store) -> (Vec<Service>, Vec<(ServiceId, Bytes)>, St
             rest += &format!("{entry:?} {} {:?} {}", entry.content, entry.updated_at, entry.updated_by);
         }
         for secret in held.secrets {
-            for version in store.settings_secret_versions(&service.id, &secret.key).await.unwrap() {
+            for version in versions(store, &service.id, &secret.key).await {
                 rest += &format!(
                     "{version:?} {:?} {:?} {}",
                     version.sealed, version.created_at, version.created_by

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use leverframe_server::{
-    settings::model::{Change, EntryKind, Kind, SecretForm, Service, ServiceId, Standing, Write, Written},
+    settings::model::{
+        Change, EntryKind, Kind, SecretForm, SecretVersion, Service, ServiceId, Standing, Write, Written,
+    },
     store::Store,
 };
 
@@ -41,4 +43,15 @@ pub(super) async fn write(store: &dyn Store, kind: EntryKind, key: &str, change:
 
 pub(super) async fn standing(store: &dyn Store, kind: EntryKind, key: &str) -> Standing {
     store.settings_standing(&id(), kind, key).await.unwrap()
+}
+
+/// Every version of a secret, with what is in it, newest first.
+pub(super) async fn versions(store: &dyn Store, id: &ServiceId, key: &str) -> Vec<SecretVersion> {
+    let mut versions = Vec::new();
+    for kept in store.settings_secret_versions(id, key).await.unwrap() {
+        let version = store.settings_secret_version(id, key, Some(kept.version)).await.unwrap().unwrap();
+        assert_eq!((version.form, version.created_at), (kept.form, kept.created_at));
+        versions.push(version);
+    }
+    versions
 }

@@ -21,7 +21,7 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 
-use super::fixtures::service;
+use super::fixtures::{service, versions as versions_of};
 use crate::{
     conformance::on_every_engine,
     place::{Place, at, with_namespace},
@@ -186,7 +186,7 @@ async fn assert_same(store: &dyn Store, id: &ServiceId, model: &Model) {
                 expected.insert((kind, key.to_owned()), (*version, Bytes::from(text.clone())));
             }
             if kind == EntryKind::Secret {
-                let kept = store.settings_secret_versions(id, key).await.unwrap();
+                let kept = versions_of(store, id, key).await;
                 let kept = kept.into_iter().rev().map(|version| (version.version, version.sealed));
                 let versions = versions.iter().map(|(version, text)| (*version, Bytes::from(text.clone())));
                 assert_eq!(kept.collect::<Vec<_>>(), versions.collect::<Vec<_>>());

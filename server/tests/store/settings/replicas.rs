@@ -15,7 +15,7 @@ use leverframe_server::{
     store::{PostgresStore, Store},
 };
 
-use super::fixtures::{id, put, put_secret, service, with_service, write};
+use super::fixtures::{id, put, put_secret, service, versions, with_service, write};
 use crate::{
     conformance::on_every_engine,
     place::{Place, at, with_namespace},
@@ -195,7 +195,7 @@ async fn no_acknowledged_write_is_lost_or_done_twice_after_kill_9(place: Place) 
         assert!(there >= sent + acknowledged, "{there} of {sent} and {acknowledged}");
         // Whole or not at all: the secret, its version and what is counted.
         assert_eq!((held.revision, held.secrets[0].sealed.clone()), (there, content(there)));
-        let kept = store.settings_secret_versions(&id(), "a").await.unwrap();
+        let kept = versions(&*store, &id(), "a").await;
         // One more, if the database had it already and went on without whoever sent it.
         assert!([there, there + 1].map(|count| count.min(100)).contains(&(kept.len() as u64)));
         assert!(kept.iter().all(|version| version.sealed == content(version.version)));

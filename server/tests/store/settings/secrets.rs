@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use leverframe_server::settings::model::{
-    Change, EntryKind, Kind, MOST_SECRET_VERSIONS, SecretForm, SecretVersion, Standing, Write, Written,
+    Change, EntryKind, KeptVersion, Kind, MOST_SECRET_VERSIONS, SecretForm, SecretVersion, Standing, Write,
+    Written,
 };
 
 use super::fixtures::{id, put, put_secret, standing, with_service, write};
@@ -39,7 +40,23 @@ async fn a_secret_has_versions_of_which_the_newest_is_handed_out(place: Place) {
         versions.insert(0, version);
     }
 
-    assert_eq!(store.settings_secret_versions(&id(), "token").await.unwrap(), versions);
+    let kept = versions.iter().map(|version| {
+        let mut kept = KeptVersion::new(version.version, version.form, version.created_at);
+        kept.created_by.clone_from(&version.created_by);
+        kept
+    });
+    let kept: Vec<_> = kept.collect();
+    assert_eq!(store.settings_secret_versions(&id(), "token").await.unwrap(), kept);
+    let one = async |key, version| store.settings_secret_version(&id(), key, version).await.unwrap();
+    for version in &versions {
+        assert_eq!(one("token", Some(version.version)).await.as_ref(), Some(version));
+    }
+    assert_eq!(one("token", None).await.as_ref(), versions.first(), "the current one");
+    for (key, version) in
+        [("token", Some(0)), ("token", Some(4)), ("token", Some(u64::MAX)), ("other", None), ("\0", None)]
+    {
+        assert_eq!(one(key, version).await, None, "{key:?} {version:?}");
+    }
     assert_eq!(store.settings_held(&id()).await.unwrap().unwrap().secrets, versions[..1]);
     for none in ["other", "\0", ""] {
         assert_eq!(store.settings_secret_versions(&id(), none).await.unwrap(), []);
@@ -51,6 +68,8 @@ async fn one_version_or_all_are_deleted_and_no_number_comes_back(place: Place) {
     with_service(&*store, Kind::Backend).await;
     let numbers = async || {
         let versions = store.settings_secret_versions(&id(), "a").await.unwrap();
+        let current = store.settings_secret_version(&id(), "a", None).await.unwrap();
+        assert_eq!(current.map(|current| current.version), versions.first().map(|first| first.version));
         versions.into_iter().map(|version| version.version).collect::<Vec<_>>()
     };
     let held = async || store.settings_held(&id()).await.unwrap().unwrap().secrets;
@@ -111,8 +130,10 @@ async fn nothing_that_is_shown_tells_a_secret(place: Place) {
 
     let held = store.settings_held(&id()).await.unwrap();
     let versions = store.settings_secret_versions(&id(), "a").await.unwrap();
+    let current = store.settings_secret_version(&id(), "a", None).await.unwrap().unwrap();
+    assert_eq!(current.sealed, &b"hunter2"[..]);
     let put = Write::new(SECRET, "a", change, Standing::default());
-    let shown = format!("{held:?} {versions:?} {put:?} {config:?} {service:?} {store:?}");
+    let shown = format!("{held:?} {versions:?} {current:?} {put:?} {config:?} {service:?} {store:?}");
     let too_large = put_secret(&"hunter2".repeat(200_000));
     let too_large = Write::new(SECRET, "a", too_large, Standing::new(1, Some(1)));
     let refused = store.write_settings(&id(), &too_large, at(2)).await.unwrap_err();

@@ -20,7 +20,7 @@ use crate::{
     routes::settings::secrets::SecretWrite,
     settings::{
         ChangeRequest,
-        model::{EntryKind, SecretForm, SecretVersion, is_key},
+        model::{EntryKind, KeptVersion, SecretForm, SecretVersion, is_key},
     },
 };
 
@@ -86,6 +86,18 @@ struct VersionQuery {
     /// One version.
     #[param(minimum = 1)]
     version: Option<u64>,
+}
+
+impl SecretView {
+    fn of(key: &str, kept: KeptVersion) -> Self {
+        Self {
+            key: key.to_owned(),
+            version: kept.version,
+            form: kept.form,
+            updated_at: rfc3339(kept.created_at),
+            updated_by: kept.created_by,
+        }
+    }
 }
 
 impl From<&SecretVersion> for SecretView {
@@ -196,20 +208,13 @@ async fn versions(asked: EntryRequest) -> Result<Answer<SecretVersionsAnswer>, P
     let EntryRequest { app, principal, info, id, key, .. } = asked;
     require(&principal, Permission::SettingsRead, &id)?;
     existing(&app, &id).await?;
-    let versions = kept(&app, &id, &key).await?;
-    let versions = versions.iter().map(SecretView::from).collect();
+    // What no secret can be called is not looked for.
+    let kept = if is_key(&key) { app.store().settings_secret_versions(&id, &key).await? } else { Vec::new() };
+    if kept.is_empty() {
+        return Err(absent(EntryKind::Secret));
+    }
+    let versions = kept.into_iter().map(|kept| SecretView::of(&key, kept)).collect();
     Ok(Answer(SecretVersionsAnswer { versions, request_id: info.id().to_owned() }))
-}
-
-/// Returns the versions of a secret that has any.
-async fn kept(
-    app: &App,
-    id: &crate::settings::model::ServiceId,
-    key: &str,
-) -> Result<Vec<SecretVersion>, Problem> {
-    let versions =
-        if is_key(key) { app.store().settings_secret_versions(id, key).await? } else { Vec::new() };
-    if versions.is_empty() { Err(absent(EntryKind::Secret)) } else { Ok(versions) }
 }
 
 /// Tells the value of a secret. That it is told is in the audit log before it is.
@@ -231,11 +236,13 @@ async fn value(
         require(&principal, Permission::SecretRead, &id)?;
         let Query(query) = query?;
         let service = existing(&app, &id).await?;
-        let versions = kept(&app, &id, &key).await?;
-        let wanted = |secret: &&SecretVersion| query.version.is_none_or(|version| secret.version == version);
-        let secret = versions.iter().find(wanted).ok_or_else(|| absent(EntryKind::Secret))?;
-        let value = app.settings().open(&service, secret)?;
-        Ok((SecretView::from(secret), value))
+        let secret = match is_key(&key) {
+            true => app.store().settings_secret_version(&id, &key, query.version).await?,
+            false => None,
+        };
+        let secret = secret.ok_or_else(|| absent(EntryKind::Secret))?;
+        let value = app.settings().open(&service, &secret)?;
+        Ok((SecretView::from(&secret), value))
     }
     .await;
     let (secret, value) = match outcome {
