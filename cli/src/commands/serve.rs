@@ -3,7 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use leverframe::{Error, ErrorKind, Secret, config::ambient_environment};
-use leverframe_server::{Running, ServeOptions, Server, TlsFiles, settings::Keyring};
+use leverframe_server::{
+    Running, ServeOptions, Server, TlsFiles,
+    settings::{Keyring, SettingsStore},
+};
 use tracing_subscriber::{EnvFilter, filter::Directive};
 
 use super::secret_file;
@@ -105,11 +108,16 @@ pub(super) fn place(args: &StoreArgs, options: &mut ServeOptions) -> Result<(), 
     Ok(())
 }
 
-/// Returns the master keys: of the file that is named, or else of what the environment says, or of the data directory.
-pub(super) fn keyring(args: &MasterKeyArgs, options: &ServeOptions) -> Result<Keyring, Failure> {
+/// Returns the master keys of a store: of the file that is named, or else of what the environment says, or of the data
+/// directory.
+pub(super) async fn keyring(
+    args: &MasterKeyArgs,
+    options: &ServeOptions,
+    store: &dyn SettingsStore,
+) -> Result<Keyring, Failure> {
     let mut options = options.clone();
     master_key(args, &mut options);
-    options.keyring()?.ok_or_else(|| {
+    options.keyring_for(store).await?.ok_or_else(|| {
         Failure::usage("no master key is given").with_hint(
             "name a file that every server has with `--master-key-file`, or set LEVERFRAME_MASTER_KEY_FILE",
         )

@@ -10,7 +10,7 @@ use leverframe::{
 use super::TlsFiles;
 use crate::{
     app::Limits,
-    settings::{Federation, Keyring},
+    settings::{Federation, Keyring, SettingsStore, data_key, keyring},
     store::Store,
 };
 
@@ -141,6 +141,19 @@ impl ServeOptions {
             (None, None) if self.database.is_some() || self.store.is_some() && !self.data.is_dir() => None,
             (None, None) => Some(Keyring::in_directory(&self.data)?),
         })
+    }
+
+    /// As [`keyring`](Self::keyring), but makes no master key for a store that has keys of services already, which another
+    /// one has sealed.
+    ///
+    /// # Errors
+    /// As of [`keyring`](Self::keyring); `Config` where a master key would be made, and is not; what the store fails with.
+    pub async fn keyring_for(&self, store: &dyn SettingsStore) -> Result<Option<Keyring>> {
+        let is_named = self.master_key_file.is_some() || self.master_key.is_some();
+        if !is_named && self.database.is_none() && !self.data.join(keyring::FILE).exists() {
+            data_key::require_none(store).await?;
+        }
+        self.keyring()
     }
 
     /// Returns whose tokens are believed.

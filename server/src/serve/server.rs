@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use leverframe::{Error, Result, traits::Tick};
+use leverframe::{Error, ErrorKind, Result, traits::Tick};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -46,12 +46,20 @@ impl Server {
         })?;
         let address = listener.local_addr().map_err(|error| Error::from_io("listen", error))?;
 
+        let keyring = match options.keyring_for(&*store).await {
+            // Then secrets are refused, and all else works.
+            Err(error) if error.kind() == ErrorKind::Config => {
+                tracing::error!(error = %error.chain(), "secrets are neither written nor read");
+                None
+            }
+            keyring => keyring?,
+        };
         let app = App::with(
             Arc::clone(&store),
             Arc::clone(&options.clock),
             options.limits,
             options.metrics_token.clone(),
-            options.keyring()?,
+            keyring,
         );
         if let Some(federation) = options.federation()? {
             app.set_federation(federation);

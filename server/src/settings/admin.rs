@@ -3,7 +3,9 @@
 use leverframe::{Error, ErrorKind, Result};
 
 use super::{
-    IssuedSettingsKey, Keyring, NewSettingsKey, checked, issue_settings_key,
+    IssuedSettingsKey, Keyring, NewSettingsKey, checked,
+    data_key::require_known,
+    issue_settings_key,
     model::{Kind, Service, ServiceId, SettingsKey},
     services,
 };
@@ -31,8 +33,9 @@ impl Admin {
     /// Makes a key of settings, and the tenant, the namespace and the service where they are missing.
     ///
     /// # Errors
-    /// `Conflict` if the service is of another kind, `Invalid` for an umbrella service and for names that cannot be, and
-    /// what the store and the keyring fail with.
+    /// `Conflict` if the service is of another kind, `Invalid` for an umbrella service and for names that cannot be,
+    /// `Config` for a keyring that opens none of the store's data keys if a service has to be made, and what the store and
+    /// the keyring fail with.
     pub async fn settings_key(
         &self,
         keyring: &Keyring,
@@ -45,7 +48,11 @@ impl Admin {
         checked::key_name(&new.name).map_err(|bad| bad.into_error(OPERATION))?;
         checked::keyed(kind).map_err(|bad| bad.into_error(OPERATION))?;
         let mut created = Vec::new();
-        let service = match self.store.settings_service(&new.service).await? {
+        let held = self.store.settings_service(&new.service).await?;
+        if held.is_none() {
+            require_known(&*self.store, keyring).await?;
+        }
+        let service = match held {
             Some(service) => service,
             None => self.settings_service(keyring, &new.service, kind, &mut created).await?,
         };

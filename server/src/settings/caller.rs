@@ -116,7 +116,10 @@ impl Caller {
     }
 
     /// Returns what the caller gets.
-    pub(crate) fn face(&self) -> &Face {
+    ///
+    /// # Errors
+    /// As of [`View::face`].
+    pub(crate) fn face(&self) -> Result<&Face, Problem> {
         self.view.face(self.public)
     }
 

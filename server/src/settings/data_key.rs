@@ -13,6 +13,38 @@ use super::{
     model::{Service, ServiceId},
 };
 
+/// Refuses master keys that none of a store's data keys is sealed by, where it has any: what is sealed by them could not
+/// be opened by the servers that have the right ones.
+///
+/// # Errors
+/// `Config`; what the store fails with.
+pub(crate) async fn require_known(store: &dyn SettingsStore, keyring: &Keyring) -> Result<()> {
+    let keys = store.settings_data_keys().await?;
+    let mut sealed = keys.iter().filter(|(_, sealed)| !sealed.is_empty()).peekable();
+    if sealed.peek().is_none() || sealed.any(|(id, sealed)| keyring.open_data_key(id, sealed).is_ok()) {
+        return Ok(());
+    }
+    Err(unknown().with("at hand", keyring.id()))
+}
+
+/// Refuses to make a master key for a store that has data keys, which are sealed by another one.
+///
+/// # Errors
+/// As of [`require_known`].
+pub(crate) async fn require_none(store: &dyn SettingsStore) -> Result<()> {
+    let keys = store.settings_data_keys().await?;
+    if keys.iter().all(|(_, sealed)| sealed.is_empty()) { Ok(()) } else { Err(unknown()) }
+}
+
+fn unknown() -> Error {
+    Error::new(ErrorKind::Config, "find the master key of this store")
+        .with("reason", "its services have keys that another master key has sealed")
+        .hint(
+            "name the file that the server has, with `--master-key-file` or `LEVERFRAME_MASTER_KEY_FILE`, or set \
+             `LEVERFRAME_MASTER_KEY`",
+        )
+}
+
 /// Seals and opens the secrets of one service; clones share it.
 #[derive(Clone)]
 pub struct DataKey(Arc<SealingKey>);
@@ -26,12 +58,14 @@ impl DataKey {
     /// be when the server had no master key.
     ///
     /// # Errors
-    /// As of [`Keyring::open_data_key`]; `NotFound` if the service is gone; what the store fails with.
+    /// As of [`Keyring::open_data_key`], and of [`require_known`]; `NotFound` if the service is gone; what the store
+    /// fails with.
     pub async fn of(store: &dyn SettingsStore, keyring: &Keyring, service: &Service) -> Result<Self> {
         let id = &service.id;
         if !service.data_key.is_empty() {
             return keyring.open_data_key(id, &service.data_key);
         }
+        require_known(store, keyring).await?;
         let made = keyring.new_data_key(id)?;
         if store.replace_settings_data_keys(&[(id.clone(), Bytes::new(), made.clone())]).await? {
             return keyring.open_data_key(id, &made);

@@ -106,7 +106,7 @@ fn same(parts: &Parts, one: &Wanted, change: &Checked, may_read: bool) -> Option
         }
         (EntryKind::Secret, Checked::Secret(form, value)) => {
             let held = parts.secrets.get(key).filter(|held| held.source == Source::Service)?;
-            Some(may_read && held.form == *form && held.text.same_as(value))
+            Some(may_read && held.form == *form && held.text.as_ref().is_ok_and(|text| text.same_as(value)))
         }
         _ => None,
     }

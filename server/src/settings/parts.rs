@@ -1,4 +1,4 @@
-//! What a service has, of its own and inherited, opened.
+//! What a service has, of its own and inherited, opened as far as that goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,14 +6,19 @@ use std::{
     sync::Arc,
 };
 
-use leverframe::{Error, ErrorKind, Result, Secret};
+use leverframe::Secret;
 
 use super::{
     Keyring,
     flags::Flag,
     model::{EntryKind, Held, SecretForm, Service},
     references::may_refer,
+    unopened::Unopened,
 };
+use crate::problem::Problem;
+
+/// Secrets of a service of which the log says one by one that they cannot be opened.
+const MOST_TOLD: usize = 10;
 
 /// Where an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +61,8 @@ pub(super) struct SecretPart {
     pub(super) version: u64,
     pub(super) source: Source,
     pub(super) form: SecretForm,
-    pub(super) text: Arc<Secret>,
+    /// What is in it, or why that is not known.
+    pub(super) text: Result<Arc<Secret>, Unopened>,
 }
 
 /// Everything of a service at one moment.
@@ -80,10 +86,7 @@ impl fmt::Debug for Parts {
 
 impl Parts {
     /// Puts together what a service has; where both have an entry, its own wins.
-    ///
-    /// # Errors
-    /// `Config` for secrets without a master key, or with another one; `Corrupt` for secrets that do not open.
-    pub(super) fn of(keyring: Option<&Keyring>, own: Held, umbrella: Option<Held>) -> Result<Self> {
+    pub(super) fn of(keyring: Option<&Keyring>, own: Held, umbrella: Option<Held>) -> Self {
         let inherited_revision = umbrella.as_ref().map_or(0, |held| held.revision);
         let mut parts = Self {
             service: own.service.clone(),
@@ -94,13 +97,13 @@ impl Parts {
             hidden: BTreeSet::new(),
         };
         if let Some(umbrella) = umbrella {
-            parts.add(keyring, umbrella, Source::Umbrella)?;
+            parts.add(keyring, umbrella, Source::Umbrella);
         }
-        parts.add(keyring, own, Source::Service)?;
-        Ok(parts)
+        parts.add(keyring, own, Source::Service);
+        parts
     }
 
-    fn add(&mut self, keyring: Option<&Keyring>, held: Held, source: Source) -> Result<()> {
+    fn add(&mut self, keyring: Option<&Keyring>, held: Held, source: Source) {
         let Held { service, configs, flags, secrets, .. } = held;
         for entry in configs {
             if self.put(&entry.key, entry.version, &entry.content, source) {
@@ -120,24 +123,40 @@ impl Parts {
             }
         }
         if secrets.is_empty() || !self.service.kind.has_secrets() {
-            return Ok(());
+            return;
         }
-        let keyring = keyring.ok_or_else(|| {
-            Error::new(ErrorKind::Config, "open secrets")
-                .with("service", service.id.to_string())
-                .hint("start the server with the master key that they were sealed under")
-        })?;
-        let data_key = keyring.open_data_key(&service.id, &service.data_key)?;
+        let data_key = match keyring {
+            None => Err(Unopened::NoMasterKey),
+            Some(keyring) => keyring.open_data_key(&service.id, &service.data_key).map_err(|error| {
+                tracing::error!(error = %error.chain(), "no secret of a service can be opened");
+                Unopened::of_data_key(&error)
+            }),
+        };
+        let mut damaged = 0;
         for secret in secrets {
-            let text = data_key.open(&service.id, &secret.key, secret.version, &secret.sealed)?;
+            let text = data_key.as_ref().map_err(|why| *why).and_then(|data_key| {
+                let opened = data_key.open(&service.id, &secret.key, secret.version, &secret.sealed);
+                opened.map(Arc::new).map_err(|error| {
+                    damaged += 1;
+                    // Of thousands the first ones tell as much.
+                    if damaged <= MOST_TOLD {
+                        tracing::error!(error = %error.chain(), "a secret cannot be opened");
+                    }
+                    Unopened::Damaged
+                })
+            });
             let key: Arc<str> = Arc::from(secret.key);
-            let part =
-                SecretPart { version: secret.version, source, form: secret.form, text: Arc::new(text) };
+            let part = SecretPart { version: secret.version, source, form: secret.form, text };
             if self.secrets.insert(Arc::clone(&key), part).is_some() {
                 self.hidden.insert((EntryKind::Secret, key));
             }
         }
-        Ok(())
+    }
+
+    /// Says why secrets cannot be handed out, if there is one that is not opened: without it, what is handed out would
+    /// not be what the service has, and clients would take it for deleted.
+    pub(super) fn unopened(&self) -> Option<Problem> {
+        self.secrets.iter().find_map(|(key, part)| Some(part.text.as_ref().err()?.problem(key, part.source)))
     }
 
     /// Returns true if there was one.
@@ -160,7 +179,7 @@ impl Parts {
     /// Puts in a text of the service's own.
     pub(super) fn put_secret(&mut self, key: &str, version: u64, text: Secret) {
         let (source, form) = (Source::Service, SecretForm::Text);
-        self.secrets.insert(Arc::from(key), SecretPart { version, source, form, text: Arc::new(text) });
+        self.secrets.insert(Arc::from(key), SecretPart { version, source, form, text: Ok(Arc::new(text)) });
     }
 
     /// Returns true for an entry of the service's own.
@@ -183,6 +202,13 @@ impl Parts {
             EntryKind::Flag => drop(self.flags.remove(key)),
             EntryKind::Secret => drop(self.secrets.remove(key)),
         }
+    }
+
+    /// Puts in a secret of the service's own that does not open.
+    #[cfg(test)]
+    pub(super) fn put_unopened(&mut self, key: &str, version: u64, why: Unopened) {
+        let (source, form) = (Source::Service, SecretForm::Text);
+        self.secrets.insert(Arc::from(key), SecretPart { version, source, form, text: Err(why) });
     }
 
     #[cfg(test)]

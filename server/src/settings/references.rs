@@ -85,6 +85,8 @@ pub(super) enum Unresolved {
     Unknown(EntryKind, String),
     /// It refers to a secret, and whoever asks has none.
     Withheld,
+    /// It refers to a secret that cannot be opened.
+    Unopened(String),
     /// It is no JSON, which nobody could have written.
     Unreadable,
 }
@@ -105,9 +107,23 @@ impl Unresolved {
             Self::Withheld => {
                 format!("config `{key}` would refer to a secret, and a frontend service has none")
             }
+            Self::Unopened(secret) => {
+                format!("config `{key}` refers to secret `{secret}`, which cannot be opened")
+            }
             Self::Unreadable => format!("config `{key}` is no JSON"),
         })
     }
+}
+
+/// What becomes of references to secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// They are put in: whoever asks may have them.
+    Given,
+    /// They have to be there: what cannot be opened now was right when it was written, and may be mended.
+    Named,
+    /// Whoever asks has none.
+    Withheld,
 }
 
 /// Puts in what references stand for.
@@ -115,16 +131,15 @@ pub(super) struct Resolver<'p> {
     parts: &'p Parts,
     /// Which flags are on.
     is_on: &'p dyn Fn(&str) -> Option<bool>,
-    /// Whether whoever asks may have secrets.
-    with_secrets: bool,
+    secrets: Secrets,
     left: usize,
     /// The configs on the way to where it is.
     way: Vec<&'p str>,
 }
 
 impl<'p> Resolver<'p> {
-    pub(super) fn new(parts: &'p Parts, is_on: &'p dyn Fn(&str) -> Option<bool>, with_secrets: bool) -> Self {
-        Self { parts, is_on, with_secrets, left: MOST_BYTES, way: Vec::new() }
+    pub(super) fn new(parts: &'p Parts, is_on: &'p dyn Fn(&str) -> Option<bool>, secrets: Secrets) -> Self {
+        Self { parts, is_on, secrets, left: MOST_BYTES, way: Vec::new() }
     }
 
     /// Writes a config's JSON, with everything put in.
@@ -183,11 +198,12 @@ impl<'p> Resolver<'p> {
             self.spend(EACH)?;
             let unknown = || Unresolved::Unknown(kind, key.to_owned());
             match kind {
-                EntryKind::Secret if !self.with_secrets => return Err(Unresolved::Withheld),
-                EntryKind::Secret => {
-                    let secret = self.parts.secrets.get(key).ok_or_else(unknown)?;
-                    out.push(secret.text.expose().as_bytes());
-                }
+                EntryKind::Secret if self.secrets == Secrets::Withheld => return Err(Unresolved::Withheld),
+                EntryKind::Secret => match &self.parts.secrets.get(key).ok_or_else(unknown)?.text {
+                    Ok(text) => out.push(text.expose().as_bytes()),
+                    Err(_) if self.secrets == Secrets::Named => {}
+                    Err(_) => return Err(Unresolved::Unopened(key.to_owned())),
+                },
                 EntryKind::Flag => {
                     let is_on = (self.is_on)(key).ok_or_else(unknown)?;
                     out.push(if is_on { b"true" } else { b"false" });
@@ -230,7 +246,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    use super::*;
+    use super::{super::unopened::Unopened, *};
 
     fn parts(configs: &[(&str, Value)]) -> Parts {
         let mut parts = Parts::for_tests();
@@ -241,10 +257,10 @@ mod tests {
         parts
     }
 
-    fn resolved(parts: &Parts, key: &str, with_secrets: bool) -> Result<Value, Unresolved> {
+    fn resolved(parts: &Parts, key: &str, secrets: Secrets) -> Result<Value, Unresolved> {
         let is_on = |key: &str| (key == "on").then_some(true);
         let (key, config) = parts.configs.get_key_value(key).unwrap();
-        let written = Resolver::new(parts, &is_on, with_secrets).config(key, &config.json)?;
+        let written = Resolver::new(parts, &is_on, secrets).config(key, &config.json)?;
         Ok(serde_json::from_str(written.text()).unwrap())
     }
 
@@ -261,15 +277,15 @@ mod tests {
         ]);
         let url = "pg://me:p\"w@db:5432/{db}";
 
-        assert_eq!(resolved(&parts, "url", true), Ok(json!(url)));
+        assert_eq!(resolved(&parts, "url", Secrets::Given), Ok(json!(url)));
         let deep = json!({"a": [{"b{{config:host}}": url}, true, null, 1.5]});
-        assert_eq!(resolved(&parts, "deep", true), Ok(deep.clone()));
+        assert_eq!(resolved(&parts, "deep", Secrets::Given), Ok(deep.clone()));
         assert_eq!(
-            resolved(&parts, "plain", true),
+            resolved(&parts, "plain", Secrets::Given),
             Ok(json!("{{name}} {{ config:host }} {{config:host} {{config:"))
         );
-        assert_eq!(resolved(&parts, "flag", true), Ok(json!("true")));
-        assert_eq!(resolved(&parts, "whole", true), Ok(json!(deep.to_string())));
+        assert_eq!(resolved(&parts, "flag", Secrets::Given), Ok(json!("true")));
+        assert_eq!(resolved(&parts, "whole", Secrets::Given), Ok(json!(deep.to_string())));
     }
 
     #[test]
@@ -280,9 +296,28 @@ mod tests {
             ("c", json!("{{flag:on}}")),
         ]);
 
-        assert_eq!(resolved(&parts, "a", false), Err(Unresolved::Withheld));
-        assert_eq!(resolved(&parts, "b", false), Err(Unresolved::Withheld));
-        assert!(resolved(&parts, "c", false).is_ok());
+        assert_eq!(resolved(&parts, "a", Secrets::Withheld), Err(Unresolved::Withheld));
+        assert_eq!(resolved(&parts, "b", Secrets::Withheld), Err(Unresolved::Withheld));
+        assert!(resolved(&parts, "c", Secrets::Withheld).is_ok());
+    }
+
+    #[test]
+    fn a_secret_that_cannot_be_opened_is_there_when_it_is_referred_to_and_missing_when_it_is_handed_out() {
+        let mut parts = parts(&[
+            ("a", json!("{{config:b}}")),
+            ("b", json!("x{{secret:LOST}}")),
+            ("c", json!("{{secret:LOST}}{{config:c}}")),
+        ]);
+        parts.put_unopened("LOST", 1, Unopened::Damaged);
+        let lost = || Err(Unresolved::Unopened("LOST".into()));
+
+        assert_eq!(
+            (resolved(&parts, "a", Secrets::Given), resolved(&parts, "b", Secrets::Given)),
+            (lost(), lost())
+        );
+        assert_eq!(resolved(&parts, "a", Secrets::Withheld), Err(Unresolved::Withheld));
+        assert_eq!(resolved(&parts, "a", Secrets::Named), Ok(json!("x")));
+        assert_eq!(resolved(&parts, "c", Secrets::Named), Err(Unresolved::Cycle("c".into())));
     }
 
     #[test]
@@ -306,12 +341,15 @@ mod tests {
         let configs: Vec<(&str, Value)> = configs.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
         let parts = parts(&configs);
 
-        assert_eq!(resolved(&parts, "self", true), Err(Unresolved::Cycle("self".into())));
-        assert_eq!(resolved(&parts, "a", true), Err(Unresolved::Cycle("a".into())));
-        assert_eq!(resolved(&parts, "none", true), Err(Unresolved::Unknown(EntryKind::Flag, "none".into())));
-        assert_eq!(resolved(&parts, "bomb2", true), Err(Unresolved::Long));
-        assert_eq!(resolved(&parts, &format!("d{}", DEEPEST - 1), true), Ok(json!("x")));
-        assert_eq!(resolved(&parts, &format!("d{DEEPEST}"), true), Err(Unresolved::Deep));
+        assert_eq!(resolved(&parts, "self", Secrets::Given), Err(Unresolved::Cycle("self".into())));
+        assert_eq!(resolved(&parts, "a", Secrets::Given), Err(Unresolved::Cycle("a".into())));
+        assert_eq!(
+            resolved(&parts, "none", Secrets::Given),
+            Err(Unresolved::Unknown(EntryKind::Flag, "none".into()))
+        );
+        assert_eq!(resolved(&parts, "bomb2", Secrets::Given), Err(Unresolved::Long));
+        assert_eq!(resolved(&parts, &format!("d{}", DEEPEST - 1), Secrets::Given), Ok(json!("x")));
+        assert_eq!(resolved(&parts, &format!("d{DEEPEST}"), Secrets::Given), Err(Unresolved::Deep));
     }
 
     proptest! {

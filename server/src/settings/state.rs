@@ -10,15 +10,18 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use leverframe::{Error, ErrorKind, Result, traits::Clock};
 
 use super::{
-    Keyring,
+    DataKey, Keyring,
+    data_key::require_known,
     heads::{Seat, Seats},
     keys::Keys,
     listeners::{Events, Who},
     model::{Quarantine, SecretVersion, Service, ServiceId},
-    parts::Parts,
+    parts::{Parts, Source},
+    unopened::{Unopened, without_keys},
     view::View,
 };
 use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
@@ -86,20 +89,50 @@ impl Settings {
     /// # Errors
     /// `no_master_key`.
     pub(crate) fn keyring(&self) -> std::result::Result<&Keyring, Problem> {
-        self.keyring.as_ref().ok_or_else(without_keys)
+        self.keyring.as_ref().ok_or_else(|| {
+            tracing::error!("there is no master key to seal and to open secrets with");
+            without_keys()
+        })
+    }
+
+    /// Makes the key of a new service. None where there is no master key, or not the one that the store's other services
+    /// have: then it gets one with its first secret, once there is.
+    pub(crate) async fn new_data_key(&self, id: &ServiceId) -> Result<Bytes> {
+        let Some(keyring) = &self.keyring else { return Ok(Bytes::new()) };
+        match require_known(&*self.store, keyring).await {
+            Err(error) if error.kind() == ErrorKind::Config => {
+                tracing::error!(error = %error.chain(), service = %id, "a service is made without a key");
+                Ok(Bytes::new())
+            }
+            known => known.and_then(|()| keyring.new_data_key(id)),
+        }
+    }
+
+    /// Opens the key of a service, which has one.
+    ///
+    /// # Errors
+    /// `no_master_key`; `secret_damaged`, about `key`, for one that no master key opens.
+    pub(super) fn data_key(&self, service: &Service, key: &str) -> std::result::Result<DataKey, Problem> {
+        self.keyring()?.open_data_key(&service.id, &service.data_key).map_err(|error| {
+            tracing::error!(error = %error.chain(), "no secret of a service can be opened");
+            Unopened::of_data_key(&error).problem(key, Source::Service)
+        })
     }
 
     /// Opens a version of a secret of a service.
     ///
     /// # Errors
-    /// `no_master_key`; `internal` for what does not open.
+    /// `no_master_key`; `secret_damaged` for what does not open.
     pub(crate) fn open(
         &self,
         service: &Service,
         secret: &SecretVersion,
     ) -> std::result::Result<leverframe::Secret, Problem> {
-        let data_key = self.keyring()?.open_data_key(&service.id, &service.data_key)?;
-        Ok(data_key.open(&service.id, &secret.key, secret.version, &secret.sealed)?)
+        let data_key = self.data_key(service, &secret.key)?;
+        data_key.open(&service.id, &secret.key, secret.version, &secret.sealed).map_err(|error| {
+            tracing::error!(error = %error.chain(), "a secret cannot be opened");
+            Unopened::Damaged.problem(&secret.key, Source::Service)
+        })
     }
 
     /// Takes note that a service, its keys or its entries may have changed, and tells those who listen.
@@ -128,8 +161,7 @@ impl Settings {
     /// Returns what a service is handed out now; `None` if there is no such service.
     ///
     /// # Errors
-    /// When it has to be read and the store fails, unless it was read before and the store is only away; `Config` and
-    /// `Corrupt` for secrets that cannot be opened.
+    /// When it has to be read and the store fails, unless it was read before and the store is only away.
     pub(crate) async fn view(&self, id: &ServiceId) -> Result<Option<Arc<View>>> {
         let seat = self.seats.get(id);
         let view = self.view_of(&seat).await;
@@ -177,9 +209,9 @@ impl Settings {
         let (keyring, now) = (self.keyring.clone(), self.clock.wall());
         // With thousands of entries it takes a while.
         let made = tokio::task::spawn_blocking(move || {
-            Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
+            View::of(Parts::of(keyring.as_ref(), own, umbrella), &signer, now)
         });
-        made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
+        made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))
     }
 
     /// Opens the stream of a service.
@@ -241,13 +273,19 @@ impl Settings {
     }
 
     async fn tell(&self, seat: &Seat) -> Result<()> {
+        // Before anything that may fail: whatever else is wrong, a key that is revoked hears no more.
+        let revoked = self.revoked(seat).await?;
+        for who in seat.listeners.who() {
+            if revoked.iter().any(|id| **id == *who.id) {
+                self.hub.end(&who.id);
+            }
+        }
         // Whoever is told looks at once, and has to find what they were told of.
         let view = self.view_of(seat).await?;
         let is_refused = refusal(view.service(), self.clock.wall()).is_some();
-        let revoked = self.revoked(seat).await?;
         for who in seat.listeners.who() {
             let is_believed = who.session.as_ref().is_none_or(|session| session.is_of(view.service()));
-            if is_refused || !is_believed || revoked.iter().any(|id| **id == *who.id) {
+            if is_refused || !is_believed {
                 self.hub.end(&who.id);
             }
         }
@@ -326,15 +364,6 @@ pub(crate) fn refusal(service: &Service, now: std::time::SystemTime) -> Option<P
         let message = "the account of the service is behind with its payments";
         Problem::new(http::StatusCode::PAYMENT_REQUIRED, "billing_overdue", message)
     })
-}
-
-fn without_keys() -> Problem {
-    tracing::error!("there is no master key to seal and to open secrets with");
-    Problem::new(
-        http::StatusCode::SERVICE_UNAVAILABLE,
-        "no_master_key",
-        "the server has no master key, without which it neither writes nor reads secrets",
-    )
 }
 
 /// Tells listeners of what nobody tells: flags that turn, sessions that end. Once a second for all streams, as long as

@@ -15,10 +15,13 @@ use super::{
     ab::Evaluator,
     model::{EntryKind, SecretForm, Service},
     parts::{Parts, Source},
-    references::{Resolver, Unresolved},
+    references::{Resolver, Secrets, Unresolved},
     wiped::Wiped,
 };
-use crate::events::{Purpose, Signer};
+use crate::{
+    events::{Purpose, Signer},
+    problem::Problem,
+};
 
 /// An answer to one kind of caller.
 pub(crate) struct Face {
@@ -52,6 +55,8 @@ pub(crate) struct View {
     until: Option<SystemTime>,
     secret: Face,
     public: Face,
+    /// Why the secret one is not handed out.
+    unopened: Option<Problem>,
     evaluator: OnceLock<Evaluator>,
 }
 
@@ -60,7 +65,8 @@ impl View {
     pub(super) fn of(parts: Parts, signer: &Signer, now: SystemTime) -> Self {
         let until = parts.flags.values().filter_map(|part| part.flag.turns_at(now)).min();
         let (secret, public) = (face(&parts, signer, now, false), face(&parts, signer, now, true));
-        Self { parts, until, secret, public, evaluator: OnceLock::new() }
+        let unopened = parts.unopened();
+        Self { parts, until, secret, public, unopened, evaluator: OnceLock::new() }
     }
 
     /// Returns true until the next turn of a flag.
@@ -78,8 +84,24 @@ impl View {
     }
 
     /// Returns what a caller gets.
-    pub(crate) fn face(&self, public: bool) -> &Face {
+    ///
+    /// # Errors
+    /// `no_master_key` and `secret_damaged` for whoever would get secrets, where one of them cannot be opened.
+    pub(crate) fn face(&self, public: bool) -> Result<&Face, Problem> {
+        match &self.unopened {
+            Some(problem) if !public => Err(problem.clone()),
+            _ => Ok(self.known(public)),
+        }
+    }
+
+    /// Returns what can be told of what a caller gets: its marks are whole and its tag is its own, handed out or not.
+    pub(super) fn known(&self, public: bool) -> &Face {
         if public { &self.public } else { &self.secret }
+    }
+
+    /// Bytes of what a secret key gets; `None` where it cannot be handed out.
+    pub(super) fn length(&self) -> Option<usize> {
+        self.unopened.is_none().then(|| self.secret.body.len())
     }
 
     /// Returns the revisions of everything in it.
@@ -119,9 +141,9 @@ impl fmt::Debug for View {
 
 /// Resolves every config that refers to something; says which ones cannot be, and why.
 pub(super) fn unresolved(parts: &Parts, now: SystemTime) -> Vec<(Arc<str>, Unresolved)> {
-    let with_secrets = parts.service.kind.has_secrets();
+    let secrets = if parts.service.kind.has_secrets() { Secrets::Named } else { Secrets::Withheld };
     let is_on = |key: &str| parts.flags.get(key).map(|part| part.flag.is_on(now));
-    let mut resolver = Resolver::new(parts, &is_on, with_secrets);
+    let mut resolver = Resolver::new(parts, &is_on, secrets);
     let referring = parts.configs.iter().filter(|(_, config)| config.refers);
     let tried = referring.map(|(key, config)| (key, resolver.config(key, &config.json)));
     tried.filter_map(|(key, resolved)| Some((Arc::clone(key), resolved.err()?))).collect()
@@ -132,12 +154,16 @@ pub(super) fn check(parts: &Parts, now: SystemTime) -> Result<(), (Arc<str>, Unr
     unresolved(parts, now).into_iter().next().map_or(Ok(()), Err)
 }
 
+/// Stands where a value cannot be had, in what is not handed out then: it has another tag than what is.
+const UNOPENED: &[u8] = b"\"unopened\":true";
+
 fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {
     static DIGESTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     let digests = &*DIGESTS;
     let with_secrets = !public && parts.service.kind.has_secrets();
     let is_on = |key: &str| parts.flags.get(key).map(|part| part.flag.is_on(now));
-    let mut resolver = Resolver::new(parts, &is_on, with_secrets);
+    let secrets = if with_secrets { Secrets::Given } else { Secrets::Withheld };
+    let mut resolver = Resolver::new(parts, &is_on, secrets);
     let mut out = Wiped::with_capacity(guess(parts));
     let mut marks = Vec::with_capacity(parts.configs.len() + parts.flags.len() + parts.secrets.len());
     out.push(b"{\"key_type\":\"");
@@ -147,20 +173,26 @@ fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {
     out.push(b"\",\"configs\":{");
     let mut first = true;
     for (key, config) in &parts.configs {
-        let resolved = match config.refers.then(|| resolver.config(key, &config.json)) {
-            None => None,
-            Some(Ok(resolved)) => Some(resolved),
+        let resolved = config.refers.then(|| resolver.config(key, &config.json));
+        match &resolved {
             Some(Err(Unresolved::Withheld)) => continue,
+            None | Some(Ok(_) | Err(Unresolved::Unopened(_))) => {}
             Some(Err(why)) => {
                 // It was checked when it was written, but what is inherited changes without it.
                 let why = why.refusal(key).0;
                 tracing::warn!(service = %parts.service.id, why, "a config is left out");
                 continue;
             }
-        };
+        }
         entry(&mut out, &mut first, key);
-        out.push(b"\"value\":");
-        out.push(resolved.as_ref().map_or(&*config.json, |resolved| resolved.text()).as_bytes());
+        match &resolved {
+            Some(Err(_)) => out.push(UNOPENED),
+            resolved => {
+                let resolved = resolved.as_ref().and_then(|resolved| resolved.as_ref().ok());
+                out.push(b"\"value\":");
+                out.push(resolved.map_or(&*config.json, |resolved| resolved.text()).as_bytes());
+            }
+        }
         end(&mut out, config.source);
         let mut mark = mark(EntryKind::Config, key, config.version, config.source, false);
         mark.digest = digests.hash_one(&config.json);
@@ -181,16 +213,20 @@ fn face(parts: &Parts, signer: &Signer, now: SystemTime, public: bool) -> Face {
         first = true;
         for (key, part) in &parts.secrets {
             entry(&mut out, &mut first, key);
-            out.push(b"\"value\":");
-            out.string(part.text.expose());
-            // Clients count in 32 bits.
-            let version = u32::try_from(part.version).unwrap_or(u32::MAX);
-            out.push(format!(",\"version\":{version},\"type\":").as_bytes());
-            out.push(match part.form {
-                SecretForm::Text => b"\"text\"",
-                SecretForm::File => b"\"file\"",
-                SecretForm::FileBase64 => b"\"file\",\"encoding\":\"base64\"",
-            });
+            if let Ok(text) = &part.text {
+                out.push(b"\"value\":");
+                out.string(text.expose());
+                // Clients count in 32 bits.
+                let version = u32::try_from(part.version).unwrap_or(u32::MAX);
+                out.push(format!(",\"version\":{version},\"type\":").as_bytes());
+                out.push(match part.form {
+                    SecretForm::Text => b"\"text\"",
+                    SecretForm::File => b"\"file\"",
+                    SecretForm::FileBase64 => b"\"file\",\"encoding\":\"base64\"",
+                });
+            } else {
+                out.push(UNOPENED);
+            }
             end(&mut out, part.source);
             marks.push(mark(EntryKind::Secret, key, part.version, part.source, false));
         }
@@ -229,7 +265,10 @@ fn mark(kind: EntryKind, key: &Arc<str>, version: u64, source: Source, is_on: bo
 fn guess(parts: &Parts) -> usize {
     const EACH: usize = 64;
     let configs: usize = parts.configs.iter().map(|(key, config)| EACH + key.len() + config.json.len()).sum();
-    let secrets = parts.secrets.iter().map(|(key, part)| EACH + key.len() + part.text.expose().len());
+    let secrets = parts
+        .secrets
+        .iter()
+        .map(|(key, part)| EACH + key.len() + part.text.as_ref().map_or(0, |text| text.expose().len()));
     let flags: usize = parts.flags.keys().map(|key| EACH + key.len()).sum();
     256 + configs + flags + secrets.sum::<usize>()
 }
@@ -245,6 +284,7 @@ mod tests {
         super::{
             flags::{Flag, FlagWrite},
             model::Kind,
+            unopened::Unopened,
         },
         *,
     };
@@ -283,7 +323,7 @@ mod tests {
         let view = view(&parts(), at(0));
 
         assert_eq!(
-            body(view.face(false)),
+            body(view.known(false)),
             json!({
                 "synced_at": rfc3339(at(0)), "key_type": "sk", "service_kind": "backend",
                 "configs": {
@@ -296,7 +336,7 @@ mod tests {
             })
         );
         assert_eq!(
-            body(view.face(true)),
+            body(view.known(true)),
             json!({
                 "synced_at": rfc3339(at(0)), "key_type": "pk", "service_kind": "backend",
                 "configs": {
@@ -310,11 +350,31 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_opened_is_refused_to_secret_keys_and_missed_by_nobody_else() {
+        let mut lost = parts();
+        lost.put_unopened("PASSWORD", 3, Unopened::Damaged);
+        let (whole, view) = (view(&parts(), at(0)), view(&lost, at(0)));
+
+        let refused = view.face(false).err().unwrap();
+
+        assert_eq!((refused.code(), view.length()), ("secret_damaged", None));
+        assert_eq!(view.face(true).unwrap().etag, whole.face(true).unwrap().etag);
+        // Nothing is told to be gone that is there, and no tag stands for two states.
+        assert_eq!(view.known(false).marks, whole.known(false).marks);
+        lost.remove(EntryKind::Secret, "PASSWORD");
+        lost.remove(EntryKind::Config, "url");
+        let without = super::tests::view(&lost, at(0));
+        let tags = [&view, &whole, &without].map(|view| view.known(false).etag.clone());
+        assert!(tags[0] != tags[1] && tags[0] != tags[2]);
+        assert!(without.face(false).is_ok() && check(&view.parts, at(0)).is_ok());
+    }
+
+    #[test]
     fn a_frontend_service_hands_out_no_secret_whatever_the_key() {
         let mut parts = parts();
         parts.service.kind = Kind::Frontend;
 
-        let of_secret_key = body(view(&parts, at(0)).face(false));
+        let of_secret_key = body(view(&parts, at(0)).known(false));
 
         assert_eq!((&of_secret_key["key_type"], &of_secret_key["secrets"]), (&json!("sk"), &Value::Null));
         assert_eq!(of_secret_key["configs"]["url"], Value::Null);
@@ -327,14 +387,14 @@ mod tests {
         let (early, later, after) =
             (view(&parts, at(0)), view(&parts, starts - Duration::from_secs(1)), view(&parts, starts));
 
-        assert_eq!(early.face(false).etag, later.face(false).etag);
-        assert_ne!(early.face(false).body, later.face(false).body, "the time is in the body");
+        assert_eq!(early.known(false).etag, later.known(false).etag);
+        assert_ne!(early.known(false).body, later.known(false).body, "the time is in the body");
         for public in [false, true] {
-            assert_ne!(later.face(public).etag, after.face(public).etag);
+            assert_ne!(later.known(public).etag, after.known(public).etag);
         }
-        assert_ne!(early.face(false).etag, early.face(true).etag);
+        assert_ne!(early.known(false).etag, early.known(true).etag);
         assert!(early.is_good_at(starts - Duration::from_secs(1)) && !early.is_good_at(starts));
-        assert!(after.until().is_none() && early.face(false).etag.len() <= 128);
+        assert!(after.until().is_none() && early.known(false).etag.len() <= 128);
     }
 
     #[test]
@@ -345,6 +405,6 @@ mod tests {
         let (key, why) = check(&parts, at(0)).unwrap_err();
 
         assert_eq!((&*key, why), ("url", Unresolved::Unknown(EntryKind::Secret, "PASSWORD".into())));
-        assert_eq!(body(view(&parts, at(0)).face(false))["configs"]["url"], Value::Null);
+        assert_eq!(body(view(&parts, at(0)).known(false))["configs"]["url"], Value::Null);
     }
 }

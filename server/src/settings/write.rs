@@ -14,6 +14,7 @@ use super::{
     model::{Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key},
     parts::Parts,
     references::Unresolved,
+    unopened::other_keys,
     view::{self, View},
 };
 use crate::{model::SecretHash, problem::Problem};
@@ -185,9 +186,10 @@ impl Settings {
     ) -> Result<(), Problem> {
         let mut parts = view.parts.clone();
         let grows = apply(&mut parts, kind, key, change)?;
-        let (length, now) = (view.face(false).body.len(), self.clock.wall());
+        let (length, now) = (view.length(), self.clock.wall());
         let refers = parts.configs.values().any(|config| config.refers);
-        if !refers && (grows == 0 || length + grows <= LARGEST_ANSWER) {
+        let fits = |length| length + grows <= LARGEST_ANSWER;
+        if !refers && (grows == 0 || length.is_some_and(fits)) {
             return Ok(());
         }
         let (signer, key) = (self.hub.signer().await?, key.to_owned());
@@ -211,8 +213,10 @@ impl Settings {
                 Some((config, why)) => Err(why.refusal(&config).into()),
                 None if deletes => Ok(()),
                 None => {
-                    let would_be = View::of(parts, &signer, now).face(false).body.len();
-                    if would_be > LARGEST_ANSWER && would_be > length { Err(too_much()) } else { Ok(()) }
+                    // Where a secret cannot be opened, nothing is handed out that would be too long.
+                    let would_be = View::of(parts, &signer, now).length().unwrap_or(0);
+                    let grows = length.is_none_or(|length| would_be > length);
+                    if would_be > LARGEST_ANSWER && grows { Err(too_much()) } else { Ok(()) }
                 }
             }
         });
@@ -237,7 +241,16 @@ impl Settings {
                 }
                 let service = self.store.settings_service(id).await?;
                 let service = service.ok_or_else(|| Problem::not_found("there is no such service"))?;
-                let data_key = DataKey::of(&*self.store, self.keyring()?, &service).await?;
+                let data_key = match service.data_key.is_empty() {
+                    true => {
+                        let made = DataKey::of(&*self.store, self.keyring()?, &service).await;
+                        made.map_err(|error| match error.kind() {
+                            ErrorKind::Config => other_keys(),
+                            _ => error.into(),
+                        })?
+                    }
+                    false => self.data_key(&service, key)?,
+                };
                 let sealed = data_key.seal(id, key, version, value)?;
                 Change::PutSecret { form: *form, sealed }
             }

@@ -14,4 +14,5 @@ mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 mod sync;
+mod unopened;
 mod writes;

@@ -82,9 +82,27 @@ impl TestServer {
         let key = self.data().join("settings.key");
         let share =
             |options: &mut ServeOptions| options.master_key_file = Some(key).filter(|key| key.exists());
-        let mut server = Self::launch(store, data, clock, share).await;
-        server.root.clone_from(&self.root);
-        server
+        let server = Self::launch(store, data, clock, share).await;
+        server.of(self)
+    }
+
+    /// As [`join`](Self::join), without any master key.
+    pub(crate) async fn join_without_key(&self, store: Arc<dyn Store>) -> Self {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        let nowhere = |options: &mut ServeOptions| options.data = "/nonexistent".into();
+        Self::launch(store, data, clock, nowhere).await.of(self)
+    }
+
+    /// As [`join`](Self::join), with the data directory of this one as it is now.
+    pub(crate) async fn join_in_place(&self, store: Arc<dyn Store>) -> Self {
+        let (data, clock) = (tempfile::tempdir().unwrap(), Arc::new(SystemClock::new()));
+        let here = self.data().to_owned();
+        Self::launch(store, data, clock, |options| options.data = here).await.of(self)
+    }
+
+    fn of(mut self, other: &Self) -> Self {
+        self.root.clone_from(&other.root);
+        self
     }
 
     async fn launch(

@@ -41,7 +41,7 @@ impl Desk {
                     ServiceKind::Backend => Kind::Backend,
                     ServiceKind::Frontend => Kind::Frontend,
                 };
-                let keyring = self.keyring(master_key)?;
+                let keyring = self.keyring(master_key).await?;
                 let made = self.admin.settings_key(&keyring, &new, kind).await?;
                 self.hand_out_settings_key(service, &made, out)
             }
@@ -100,7 +100,7 @@ impl Desk {
         new: &std::path::Path,
         out: &mut Out,
     ) -> Result<(), Failure> {
-        let old = self.keyring(master_key)?;
+        let old = self.keyring(master_key).await?;
         let new_keyring = Keyring::from_file(new)?;
         let done = self.admin.rekey(&old, &new_keyring).await?;
         let text = match done {
@@ -116,8 +116,8 @@ impl Desk {
         )
     }
 
-    fn keyring(&self, args: &MasterKeyArgs) -> Result<Keyring, Failure> {
-        serve::keyring(args, &self.options)
+    async fn keyring(&self, args: &MasterKeyArgs) -> Result<Keyring, Failure> {
+        serve::keyring(args, &self.options, &*self.store).await
     }
 }
 

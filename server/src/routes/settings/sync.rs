@@ -42,7 +42,7 @@ async fn sync(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = Caller::of(&app, &headers, &uri, &info).await?;
-    let face = caller.face();
+    let face = caller.face()?;
     if none_match(&headers, face.etag.to_str().unwrap_or_default()) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, face.etag.clone())]).into_response());
     }

@@ -276,7 +276,7 @@ async fn apply(
             }
             None => {
                 must_exist(app, &id.tenant, &id.namespace).await?;
-                let fresh = changes.fresh(app, id)?;
+                let fresh = changes.fresh(app, id).await?;
                 let next = changes.of(principal, &fresh, app)?;
                 services::create(app.store(), next, changes.slug.as_deref()).await
             }
@@ -304,13 +304,11 @@ fn not_kept(error: Error) -> Problem {
 
 impl ServiceChanges {
     /// Makes a service of which nothing is kept yet.
-    fn fresh(&self, app: &App, id: &ServiceId) -> Result<Service, Problem> {
+    async fn fresh(&self, app: &App, id: &ServiceId) -> Result<Service, Problem> {
         let kind = self
             .kind
             .ok_or_else(|| Problem::bad_request("`kind` is needed: there is no such environment yet"))?;
-        // Without a master key it gets one with its first secret, once there is a master key.
-        let keyring = app.settings().keyring().ok();
-        let data_key = keyring.map(|keyring| keyring.new_data_key(id)).transpose()?.unwrap_or_default();
+        let data_key = app.settings().new_data_key(id).await?;
         let mut service = Service::new(id.clone(), kind, data_key, app.clock().wall());
         services::name(&mut service, self.slug.as_deref());
         Ok(service)
