@@ -20,7 +20,7 @@ pub(super) struct Seat {
     pub(super) id: ServiceId,
     pub(super) view: Slot<View>,
     pub(super) listeners: Listeners,
-    /// Held while an entry is checked and written, so that two writes are not right apart and wrong together.
+    /// Held while an entry is checked and written: writes of this server follow each other.
     pub(super) writing: tokio::sync::Mutex<()>,
     /// What is left for its sessions, of which a workload has many in its life.
     pub(super) sessions: Bucket,

@@ -488,6 +488,29 @@ impl fmt::Debug for Change {
     }
 }
 
+/// What the check of a write has looked at besides the entry. If any of it has changed since, what was checked is not what
+/// would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The service's own [`revision`](Service::revision): it says what the service inherits from.
+    pub service: u64,
+    /// The revision of its entries.
+    pub entries: u64,
+    /// The umbrella service that it inherits from, with the revision of that one's entries.
+    pub umbrella: Option<(ServiceId, u64)>,
+    /// Of an umbrella service, those that inherit from it, by name, each with the revision of its entries.
+    pub heirs: Vec<(ServiceId, u64)>,
+}
+
+impl Seen {
+    /// Begins with a service that inherits nothing.
+    #[must_use]
+    pub fn new(service: u64, entries: u64) -> Self {
+        Self { service, entries, umbrella: None, heirs: Vec::new() }
+    }
+}
+
 /// A write.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -500,6 +523,8 @@ pub struct Write {
     pub change: Change,
     /// Where it stands, as whoever writes has read; nothing is written if it stands elsewhere.
     pub expected: Standing,
+    /// What else must be as it was; whoever depends on nothing else says nothing, and waits for nobody else.
+    pub seen: Option<Seen>,
     /// SHA-256 of what tells this request from others, where it may be sent again.
     pub request: Option<[u8; 32]>,
     /// The id of the principal or of the key that writes.
@@ -510,7 +535,7 @@ impl Write {
     /// Makes a write that is not sent again.
     #[must_use]
     pub fn new(kind: EntryKind, key: impl Into<String>, change: Change, expected: Standing) -> Self {
-        Self { kind, key: key.into(), change, expected, request: None, by: String::new() }
+        Self { kind, key: key.into(), change, expected, seen: None, request: None, by: String::new() }
     }
 }
 
@@ -522,7 +547,7 @@ pub enum Written {
     Done(u64),
     /// The same request did it before, within [`REMEMBERED_FOR`]; what it came to then.
     Before(u64),
-    /// The entry does not stand where it was expected; nothing was written.
+    /// The entry does not stand where it was expected, or something else is not as it was seen; nothing was written.
     Moved,
     /// There is nothing to be deleted.
     Absent,

@@ -237,18 +237,25 @@ impl Settings {
         Ok(Events::of(seat, lease, Arc::clone(&self.metrics)))
     }
 
-    /// Returns the services that inherit from an umbrella service.
-    pub(super) async fn heirs(&self, umbrella: &ServiceId) -> Result<Vec<ServiceId>> {
-        let (mut page, mut heirs) = (PageRequest::first(500), Vec::new());
-        loop {
-            let services = self.store.settings_services(Some(&umbrella.tenant), None, &page).await?;
-            let of_it = services.items.into_iter().filter(|heir| heir.inherits.as_ref() == Some(umbrella));
-            heirs.extend(of_it.map(|heir| heir.id));
-            match services.next {
-                Some(next) => page.after = Some(next),
-                None => return Ok(heirs),
-            }
+    /// Returns what an heir is handed out when its own entries and those of its umbrella service are of these revisions;
+    /// `None` if one of them is no more.
+    pub(super) async fn heir_at(
+        &self,
+        id: &ServiceId,
+        umbrella: &ServiceId,
+        revisions: (u64, u64),
+    ) -> Result<Option<Arc<View>>> {
+        let seat = self.seats.get(id);
+        let is_so = |view: &View| {
+            view.service().inherits.as_ref() == Some(umbrella) && view.parts.revisions == revisions
+        };
+        let held = self.view_of(&seat).await?;
+        if is_so(&held) {
+            return Ok(Some(held));
         }
+        // Somebody wrote through another server, who has not been heard of yet.
+        seat.view.doubt();
+        Ok(Some(self.view_of(&seat).await?).filter(|read| is_so(read)))
     }
 
     /// Returns the services that somebody listens to.

@@ -13,7 +13,7 @@ use leverframe::rfc3339;
 
 use super::{
     ab::Evaluator,
-    model::{EntryKind, SecretForm, Service},
+    model::{EntryKind, SecretForm, Seen, Service},
     parts::{Parts, Source},
     references::{Resolver, Secrets, Unresolved},
     wiped::Wiped,
@@ -107,6 +107,15 @@ impl View {
     /// Returns the revisions of everything in it.
     pub(crate) fn revisions(&self) -> (u64, u64) {
         self.parts.revisions
+    }
+
+    /// Returns what it was made of, for whoever relies on it.
+    pub(super) fn seen(&self) -> Seen {
+        let (entries, inherited) = self.parts.revisions;
+        let service = self.service();
+        let mut seen = Seen::new(service.revision, entries);
+        seen.umbrella = service.inherits.clone().map(|umbrella| (umbrella, inherited));
+        seen
     }
 
     /// Bytes that it takes, by and large.

@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 use super::{
     DataKey, FlagWrite, Settings,
     flags::Flag,
-    model::{Change, EntryKind, Kind, SecretForm, ServiceId, Standing, Write, Written, is_key},
+    heads::Seat,
+    model::{Change, EntryKind, Kind, SecretForm, Seen, ServiceId, Standing, Write, Written, is_key},
     parts::Parts,
     references::Unresolved,
     unopened::other_keys,
@@ -23,7 +24,10 @@ use crate::{model::SecretHash, problem::Problem};
 const LARGEST: usize = 1024 * 1024;
 /// Bytes of an answer: clients take 8 MiB, and a write must not be what makes it too long for them.
 const LARGEST_ANSWER: usize = 7 * 1024 * 1024;
-/// Times that a write is tried while others write the same entry.
+/// Up to here an entry that nothing refers to is written whatever is written beside it: it takes several servers that write
+/// megabytes at the same moment to come to too much.
+const ROOMY_ANSWER: usize = LARGEST_ANSWER / 2;
+/// Times that a write is tried while others write the same entry, or what its check depends on.
 const ATTEMPTS: usize = 16;
 
 /// What somebody wants done to an entry.
@@ -82,6 +86,16 @@ pub(super) enum Checked {
     DeleteVersion(u64),
 }
 
+/// What a check comes to that refuses nothing.
+enum Verdict {
+    /// The write is right whatever else is written.
+    Alone,
+    /// It is right as long as this is so.
+    Given(Seen),
+    /// Somebody wrote while it was checked.
+    Overtaken,
+}
+
 impl Settings {
     /// Changes an entry of a service; returns the version that was written, or the last one of what was deleted.
     /// Whoever asks may do this: that is checked already.
@@ -110,7 +124,8 @@ impl Settings {
         let change = checked(kind, change)?;
         let request = asked.request.map(|request| distinct(&request, kind, key, deletes));
         let seat = self.seats.get(id);
-        // Or of two writes that are right apart both would be made, and be wrong together.
+        // Of two writes that are right apart and wrong together the store makes one only; taking turns, this server's
+        // own need not find that out.
         let turn = seat.writing.lock().await;
         let mut tried = 0;
         let version = loop {
@@ -118,10 +133,20 @@ impl Settings {
             let conflict = asked.if_version.filter(|wanted| *wanted != expected.current.unwrap_or(0));
             let mut write = match conflict {
                 None => {
-                    let view = self.view_of(&seat).await?;
-                    self.check(view, kind, key, &change).await?;
+                    let seen = match self.check(&seat, kind, key, &change).await? {
+                        Verdict::Alone => None,
+                        Verdict::Given(seen) => Some(seen),
+                        Verdict::Overtaken if tried < ATTEMPTS => {
+                            tried += 1;
+                            seat.view.doubt();
+                            continue;
+                        }
+                        Verdict::Overtaken => return Err(Problem::busy()),
+                    };
                     let sealed = self.sealed(id, key, &change, expected.last + 1).await?;
-                    Write::new(kind, key, sealed, expected)
+                    let mut write = Write::new(kind, key, sealed, expected);
+                    write.seen = seen;
+                    write
                 }
                 // It may be the request that made the version which is current now, sent again.
                 Some(_) if request.is_some() => Write::new(kind, key, Change::Delete, nowhere()),
@@ -136,7 +161,11 @@ impl Settings {
                 Written::Moved if conflict.is_some() => {
                     return Err(Problem::version_conflict(expected.current.unwrap_or(0)));
                 }
-                Written::Moved if tried < ATTEMPTS => tried += 1,
+                Written::Moved if tried < ATTEMPTS => {
+                    tried += 1;
+                    // Another server's write, which nobody has told of yet.
+                    seat.view.doubt();
+                }
                 Written::Moved => return Err(Problem::busy()),
             }
         };
@@ -149,33 +178,40 @@ impl Settings {
     /// Checks what the service would have, and of an umbrella service also what those would have that inherit from it.
     async fn check(
         &self,
-        view: Arc<View>,
+        seat: &Seat,
         kind: EntryKind,
         key: &str,
         change: &Checked,
-    ) -> Result<(), Problem> {
-        let service = view.service();
+    ) -> Result<Verdict, Problem> {
+        let view = self.view_of(seat).await?;
         // With the only version goes the secret.
         let change = match change {
             Checked::DeleteVersion(version) => {
-                let kept = self.store.settings_secret_versions(&service.id, key).await?;
+                let kept = self.store.settings_secret_versions(&seat.id, key).await?;
                 let is_only = matches!(&kept[..], [only] if only.version == *version);
                 if is_only { &Checked::Delete } else { change }
             }
             _ => change,
         };
-        let heirs = if service.kind == Kind::Umbrella { self.heirs(&service.id).await? } else { Vec::new() };
-        self.check_one(view, kind, key, change, true).await?;
-        for heir in heirs {
-            let Some(view) = self.view(&heir).await? else { continue };
-            // Where it has its own, the other one's does not count.
-            if !view.parts.has_own(kind, key) {
-                self.check_one(view, kind, key, change, false).await?;
+        let mut seen = view.seen();
+        let is_umbrella = view.service().kind == Kind::Umbrella;
+        let mut depends = self.check_one(view, kind, key, change, true).await?;
+        if is_umbrella {
+            seen.heirs = self.store.settings_heirs(&seat.id).await?;
+            for (heir, entries) in &seen.heirs {
+                let Some(view) = self.heir_at(heir, &seat.id, (*entries, seen.entries)).await? else {
+                    return Ok(Verdict::Overtaken);
+                };
+                // Where it has its own, the other one's does not count.
+                if !view.parts.has_own(kind, key) {
+                    depends |= self.check_one(view, kind, key, change, false).await?;
+                }
             }
         }
-        Ok(())
+        Ok(if depends { Verdict::Given(seen) } else { Verdict::Alone })
     }
 
+    /// Returns whether the outcome depends on what else there is.
     async fn check_one(
         &self,
         view: Arc<View>,
@@ -183,17 +219,19 @@ impl Settings {
         key: &str,
         change: &Checked,
         is_own: bool,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         let mut parts = view.parts.clone();
         let grows = apply(&mut parts, kind, key, change)?;
         let (length, now) = (view.length(), self.clock.wall());
         let refers = parts.configs.values().any(|config| config.refers);
-        let fits = |length| length + grows <= LARGEST_ANSWER;
-        if !refers && (grows == 0 || length.is_some_and(fits)) {
-            return Ok(());
+        let deletes = matches!(change, Checked::Delete | Checked::DeleteVersion(_));
+        let within = |most| length.is_some_and(|length| length + grows <= most);
+        // What is deleted must not come to be referred to meanwhile.
+        let depends = deletes || refers || !within(ROOMY_ANSWER);
+        if !refers && (grows == 0 || within(LARGEST_ANSWER)) {
+            return Ok(depends);
         }
         let (signer, key) = (self.hub.signer().await?, key.to_owned());
-        let deletes = matches!(change, Checked::Delete | Checked::DeleteVersion(_));
         let checked = tokio::task::spawn_blocking(move || {
             // What was wrong before, by way of what is inherited, is no fault of this write's.
             let before: Vec<Arc<str>> =
@@ -211,12 +249,12 @@ impl Settings {
                     Err(Problem::new(StatusCode::CONFLICT, "referenced", message))
                 }
                 Some((config, why)) => Err(why.refusal(&config).into()),
-                None if deletes => Ok(()),
+                None if deletes => Ok(depends),
                 None => {
                     // Where a secret cannot be opened, nothing is handed out that would be too long.
                     let would_be = View::of(parts, &signer, now).length().unwrap_or(0);
                     let grows = length.is_none_or(|length| would_be > length);
-                    if would_be > LARGEST_ANSWER && grows { Err(too_much()) } else { Ok(()) }
+                    if would_be > LARGEST_ANSWER && grows { Err(too_much()) } else { Ok(depends) }
                 }
             }
         });

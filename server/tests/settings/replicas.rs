@@ -4,16 +4,24 @@ use std::{path::Path, sync::Arc};
 
 use leverframe::backends::clock_system::SystemClock;
 use leverframe_server::store::{self, Store};
+use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::{
     postgres::Postgres,
     stage::{Key, Stage},
-    support::TestServer,
+    support::{Answer, TestServer},
 };
 
 async fn open(database: &leverframe::Secret) -> Arc<dyn Store> {
     store::open(Path::new("/nonexistent"), Some(database), Arc::new(SystemClock::new())).await.unwrap()
+}
+
+/// Has two requests under way at once; returns how they were answered.
+async fn at_once(one: RequestBuilder, other: RequestBuilder) -> [u16; 2] {
+    let send = async |request: RequestBuilder| request.send().await.unwrap().status().as_u16();
+    let (one, other) = tokio::join!(send(one), send(other));
+    [one, other]
 }
 
 /// A service on one server, and the same as another server sees it, which shares the database and the master key.
@@ -96,4 +104,69 @@ async fn of_writes_through_two_servers_on_one_condition_one_is_made() {
         both.sort_unstable();
         assert_eq!(both, [200, 409]);
     }
+}
+
+#[tokio::test]
+async fn configs_written_through_two_servers_never_refer_to_each_other_in_a_circle() {
+    let postgres = Postgres::shared();
+    let [first, second] = two(&postgres).await;
+
+    for round in 0..30 {
+        let (a, b) = (format!("a{round}"), format!("b{round}"));
+        first.config(&a, json!("x")).await;
+        first.config(&b, json!("y")).await;
+        let is_there = |answer: &Answer| answer.json()["configs"].get(&b).map(|_| ());
+        second.until(&second.secret, "/v1/sync", is_there).await;
+        let put = |stage: &Stage, key: &str, other: &str| {
+            let value = json!({"value": format!("{{{{config:{other}}}}}")});
+            stage.ask(Method::PUT, &format!("/v1/configs/{key}"), &stage.secret).json(&value)
+        };
+        let mut both = at_once(put(&first, &a, &b), put(&second, &b, &a)).await;
+
+        both.sort_unstable();
+        assert_eq!(both, [200, 400], "round {round}");
+        let whole = first.sync(&first.secret).await["configs"].as_object().unwrap().len();
+        assert_eq!(whole, 2 * (round + 1), "a config is left out");
+    }
+}
+
+/// Has an umbrella service delete a secret while an heir begins to refer to it, thirty times.
+async fn an_heir_refers_to_what_its_umbrella_deletes(of_umbrella: &Stage, of_heir: &Stage) {
+    of_umbrella.umbrella().await;
+    let place = "/api/v1/tenants/acme/namespaces/payments/settings/environments/shared/secrets";
+    let root = &of_umbrella.server.root;
+    for round in 0..30 {
+        let secret = format!("{place}/S{round}");
+        let put = of_umbrella.server.request(Method::PUT, &secret, root).json(&json!({"value": "s"}));
+        let answer = of_umbrella.server.send(put).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let is_there = |answer: &Answer| answer.json()["secrets"].get(format!("S{round}")).map(|_| ());
+        of_heir.until(&of_heir.secret, "/v1/sync", is_there).await;
+
+        let delete = of_umbrella.server.request(Method::DELETE, &secret, root);
+        let config = json!({"value": format!("{{{{secret:S{round}}}}}")});
+        let refer = of_heir.ask(Method::PUT, &format!("/v1/configs/c{round}"), &of_heir.secret).json(&config);
+        let both = at_once(delete, refer).await;
+
+        assert!([[200, 400], [409, 200]].contains(&both), "round {round}: {both:?}");
+        let (key, is_kept) = (format!("c{round}"), both == [409, 200]);
+        let held = of_heir.sync(&of_heir.secret).await;
+        assert_eq!(held["configs"].get(&key).is_some(), is_kept, "a config is left out");
+        assert_eq!(held["secrets"].get(format!("S{round}")).is_some(), is_kept);
+    }
+}
+
+#[tokio::test]
+async fn what_an_heir_refers_to_is_not_deleted_through_another_server() {
+    let postgres = Postgres::shared();
+    let [first, second] = two(&postgres).await;
+
+    an_heir_refers_to_what_its_umbrella_deletes(&first, &second).await;
+}
+
+#[tokio::test]
+async fn what_an_heir_refers_to_is_not_deleted_through_the_same_server() {
+    let stage = Stage::new().await;
+
+    an_heir_refers_to_what_its_umbrella_deletes(&stage, &stage).await;
 }

@@ -14,7 +14,7 @@ use leverframe_server::{
 };
 use tokio::sync::broadcast::Receiver;
 
-use crate::postgres::{Postgres, execute};
+use crate::postgres::{Postgres, execute, number};
 
 /// A place of one test alone.
 pub(crate) struct Place {
@@ -58,6 +58,16 @@ impl Place {
 
     pub(crate) async fn try_open(&self) -> Result<Arc<dyn Store>> {
         store::open(&self.data(), self.url(), Arc::new(SystemClock::new())).await
+    }
+
+    /// Returns how often the database had to break up a circle of those who waited for each other.
+    pub(crate) async fn deadlocks(&self) -> i64 {
+        match self.url() {
+            Some(url) => {
+                number(url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()").await
+            }
+            None => 0,
+        }
     }
 
     /// Runs statements past the store.

@@ -178,6 +178,17 @@ pub(crate) async fn execute(url: &Secret, script: &str) {
     driver.await.expect("a task that ends").expect("a connection that ends");
 }
 
+/// Returns the number that a statement comes to in the database of a URL.
+pub(crate) async fn number(url: &Secret, statement: &str) -> i64 {
+    let config: tokio_postgres::Config = url.expose().parse().expect("a URL of ours");
+    let (client, connection) = config.connect(tokio_postgres::NoTls).await.expect("a server that runs");
+    let driver = tokio::spawn(connection);
+    let number = client.query_one(statement, &[]).await.expect("a statement that runs").get(0);
+    drop(client);
+    driver.await.expect("a task that ends").expect("a connection that ends");
+    number
+}
+
 /// Returns the folder of the newest version that is installed.
 fn programs() -> PathBuf {
     let mut found: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")

@@ -153,3 +153,40 @@ fn a_server_with_another_master_key_says_so_and_shows_nothing() {
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(3), ""), "{}", stderr(&output));
     assert!(fs::read_to_string(service.stage.path("log")).unwrap().contains("open the service's data key"));
 }
+
+#[test]
+fn a_command_that_is_not_given_the_servers_master_key_makes_no_other_one() {
+    let stage = Stage::new();
+    for (name, digit) in [("server.key", "7"), ("other.key", "8")] {
+        let path = stage.path(name);
+        fs::write(&path, digit.repeat(64)).unwrap();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let create = ["settings-key", "create"];
+    let with = |key: &'static str| ["--master-key-file", key];
+    let key = stage.admin(&[&create[..], &with("server.key")].concat());
+    let run = |args: &[&str]| stage.run(&[&["admin"], args, &["--data", "data"]].concat());
+
+    let without = run(&[&create[..], &AT].concat());
+    let rekey = run(&["rekey", "--new-master-key-file", "other.key"]);
+    let other = run(&[&create[..], &AT, &with("other.key")].concat());
+    let is_made = stage.path("data/settings.key").exists();
+    let server = Serving::start(stage.dir.path(), "127.0.0.1:0", |command| {
+        command.args(["--master-key-file", "server.key"]);
+    });
+    let second = stage.admin(&[&create[..], &AT, &with("server.key")].concat());
+
+    for output in [without, rekey, other] {
+        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+        let said = stderr(&output);
+        assert!(said.contains("--master-key-file") && said.contains("LEVERFRAME_MASTER_KEY"), "{said}");
+    }
+    assert!(!is_made);
+    // The service that was there before, and the one that came to be, have keys that the server opens.
+    let mut service = Service { server, stage, key };
+    for _ in 0..2 {
+        service.secret(&["TOKEN"], b"canary-secret");
+        assert_eq!(service.ok(&["get", "TOKEN", "--reveal"]), "canary-secret\n");
+        service.key.clone_from(&second);
+    }
+}

@@ -33,6 +33,10 @@ impl Work for ReplaceDataKeys {
         let lock = "SELECT data_key FROM settings_services \
                     WHERE tenant = $1 AND namespace = $2 AND environment = $3 FOR UPDATE";
         let (mut before, mut after) = (true, true);
+        // Umbrella services first, all of them: see the module.
+        let umbrellas = "SELECT 1 FROM settings_services WHERE kind = 'umbrella' \
+                         ORDER BY tenant, namespace, environment FOR UPDATE";
+        on.query(umbrellas, &[]).await?;
         for (id, old, new) in &self.keys {
             let kept = on.first(lock, &key(id)).await?.map(|mut row| row.blob()).transpose()?;
             before &= kept.as_ref() == Some(old);

@@ -90,6 +90,10 @@ impl<E: Engine> SettingsStore for Records<E> {
         self.find(sql, vec![issuer.into()], services::service).await
     }
 
+    async fn settings_heirs(&self, umbrella: &ServiceId) -> Result<Vec<(ServiceId, u64)>> {
+        self.find(services::HEIRS, services::heirs_of(umbrella), services::heir).await
+    }
+
     async fn put_settings_service(&self, service: &Service) -> Result<Option<Service>> {
         self.write(PutService::new(service)?).await
     }

@@ -45,7 +45,14 @@ const LOCK: &str = concat!(
 const CHANGE: &str = "UPDATE settings_services SET slug = $4, revision = $5, updated_at = $6, updated_by = $7, \
      content = $8 WHERE tenant = $1 AND namespace = $2 AND environment = $3";
 
-/// What has no column of its own.
+/// Whoever inherits from an umbrella service: what has no column begins with it.
+pub(super) const HEIRS: &str = "SELECT tenant, namespace, environment, content_revision FROM settings_services \
+     WHERE tenant = $1 AND substr(content, 1, length(CAST($2 AS TEXT))) = $2 ORDER BY namespace, environment";
+/// Holds an umbrella service: what it has, and who inherits it, stays as it is until the end.
+pub(super) const HOLD_UMBRELLA: &str = "SELECT kind, content_revision FROM settings_services \
+     WHERE tenant = $1 AND namespace = $2 AND environment = $3 FOR UPDATE";
+
+/// What has no column of its own. [`HEIRS`] goes by its first field.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct Content {
@@ -89,6 +96,18 @@ pub(super) fn parse_kind(name: &str) -> Result<Kind> {
     kinds.into_iter().find(|kind| kind.as_str() == name).ok_or_else(|| {
         Error::new(ErrorKind::Corrupt, "read a stored row").with("column", "kind").with("value", name)
     })
+}
+
+/// Returns the values of [`HEIRS`].
+pub(super) fn heirs_of(umbrella: &ServiceId) -> Vec<Value> {
+    let ServiceId { tenant, namespace, environment } = umbrella;
+    let named = serde_json::json!([tenant, namespace, environment]);
+    vec![tenant.into(), Value::Text(format!("{{\"inherits\":{named}"))]
+}
+
+/// Reads what [`HEIRS`] finds.
+pub(super) fn heir(mut row: Row) -> Result<(ServiceId, u64)> {
+    Ok((ServiceId::new(row.text()?, row.text()?, row.text()?), row.count()?))
 }
 
 /// Reads a service.
@@ -175,7 +194,7 @@ impl PutService {
 
     async fn create(&self, on: &mut dyn Connection, again: bool) -> Result<Option<Service>> {
         let next = &self.next;
-        check_inherits(on, next).await?;
+        check_inherits(next, hold_umbrella(on, next).await?)?;
         let [tenant, namespace, environment] = key(&next.id);
         let values = [
             tenant,
@@ -212,6 +231,8 @@ impl PutService {
     }
 
     async fn change(&self, on: &mut dyn Connection, again: bool) -> Result<Option<Service>> {
+        // Before the service itself: see the module.
+        let umbrella = hold_umbrella(on, &self.next).await?;
         let Some(row) = on.first(LOCK, &key(&self.next.id)).await? else { return Ok(None) };
         let current = service(row)?;
         let mut next = self.next.clone();
@@ -225,7 +246,7 @@ impl PutService {
         if current.revision.checked_add(1) != Some(next.revision) {
             return Ok(None);
         }
-        check_inherits(on, &next).await?;
+        check_inherits(&next, umbrella)?;
         let [tenant, namespace, environment] = key(&next.id);
         let values = [
             tenant,
@@ -271,14 +292,29 @@ impl Work for PutService {
     }
 }
 
+/// Holds the service that another one is to inherit from, so that whoever writes an entry of it knows its heirs; returns
+/// what it is.
+async fn hold_umbrella(on: &mut dyn Connection, next: &Service) -> Result<Option<Kind>> {
+    let ours = |from: &&ServiceId| from.tenant == next.id.tenant && next.kind != Kind::Umbrella;
+    let Some(from) = next.inherits.as_ref().filter(ours) else { return Ok(None) };
+    // Whatever else is named is not held, or two could wait for each other.
+    if kind(on, from).await? != Some(Kind::Umbrella) {
+        return Ok(None);
+    }
+    let held = on.first(HOLD_UMBRELLA, &key(from)).await?;
+    held.map(|mut row| parse_kind(&row.text()?)).transpose()
+}
+
 /// Refuses to inherit from what is no umbrella. What a service is never changes, and none is deleted: that holds from
 /// then on.
-async fn check_inherits(on: &mut dyn Connection, next: &Service) -> Result<()> {
-    let Some(from) = &next.inherits else { return Ok(()) };
+fn check_inherits(next: &Service, from: Option<Kind>) -> Result<()> {
+    if next.inherits.is_none() {
+        return Ok(());
+    }
     if next.kind == Kind::Umbrella {
         return Err(refused(next, "an umbrella service inherits from none"));
     }
-    if from.tenant != next.id.tenant || kind(on, from).await? != Some(Kind::Umbrella) {
+    if from != Some(Kind::Umbrella) {
         return Err(refused(next, "it inherits from what is no umbrella service of its tenant"));
     }
     Ok(())
@@ -294,4 +330,24 @@ fn taken(service: &Service) -> Error {
         .with("slug", &service.slug)
         .with("reason", "another service has the slug")
         .hint("give one of them another slug")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_an_heir_begins_with_its_umbrella() {
+        let umbrella = ServiceId::new("acme", "we\"b", "pr\\od_1");
+        let mut heir =
+            Service::new(ServiceId::new("acme", "web", "eu"), Kind::Backend, bytes::Bytes::new(), UNIX_EPOCH);
+        heir.inherits = Some(umbrella.clone());
+
+        let kept = PutService::new(&heir).unwrap().content;
+
+        let [_, Value::Text(begins)] = &heirs_of(&umbrella)[..] else { panic!("two values") };
+        assert!(kept.starts_with(&format!("{begins},")), "{kept} {begins}");
+    }
 }

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use leverframe::{Error, ErrorKind, Result};
 
-use super::services::{key, notice, parse_kind};
+use super::services::{HEIRS, HOLD_UMBRELLA, heir, heirs_of, key, notice, parse_kind};
 use crate::{
     settings::model::{
-        Change, EntryKind, Kind, MOST_BYTES, MOST_ENTRIES, MOST_SECRET_VERSIONS, REMEMBERED_FOR, ServiceId,
-        Standing, Write, Written, is_key,
+        Change, EntryKind, Kind, MOST_BYTES, MOST_ENTRIES, MOST_SECRET_VERSIONS, REMEMBERED_FOR, Seen,
+        ServiceId, Standing, Write, Written, is_key,
     },
     store::{
         changes::log,
@@ -31,7 +31,7 @@ const ATTEMPT: Duration = Duration::from_secs(10 * 60);
 /// What [`standing`] reads.
 pub(super) const STANDING: &str = "SELECT last_version, live_version, size FROM settings_entries \
      WHERE tenant = $1 AND namespace = $2 AND environment = $3 AND kind = $4 AND name = $5";
-const LOCK: &str = "SELECT kind, size FROM settings_services \
+const LOCK: &str = "SELECT kind, size, revision, content_revision FROM settings_services \
      WHERE tenant = $1 AND namespace = $2 AND environment = $3 FOR UPDATE";
 const REMEMBERED: &str = "SELECT attempt, version FROM settings_requests \
      WHERE tenant = $1 AND namespace = $2 AND environment = $3 AND request = $4 AND expires_at > $5";
@@ -93,10 +93,13 @@ impl Work for WriteEntry {
     type Output = Written;
 
     async fn run(&self, on: &mut dyn Connection, _again: bool) -> Result<Written> {
+        // Before the service itself: see the module.
+        let umbrella = self.umbrella(on).await?;
         let Some(mut service) = on.first(LOCK, &key(&self.service)).await? else {
             return Err(self.refused(ErrorKind::NotFound, "there is no such service"));
         };
         let (kind, held) = (parse_kind(&service.text()?)?, service.int()?);
+        let (revision, entries) = (service.count()?, service.count()?);
         let asked = self.with([self.request(), micros(self.now).into()]);
         if let Some(mut remembered) = on.first(REMEMBERED, &asked).await? {
             let (attempt, version) = (remembered.blob()?, remembered.count()?);
@@ -109,6 +112,15 @@ impl Work for WriteEntry {
         let (found, size) = found.unwrap_or_default();
         if found != self.write.expected {
             return Ok(Written::Moved);
+        }
+        if let Some(seen) = &self.write.seen {
+            let heirs = match kind {
+                Kind::Umbrella => self.heirs(on).await?,
+                _ => Vec::new(),
+            };
+            if *seen != (Seen { service: revision, entries, umbrella, heirs }) {
+                return Ok(Written::Moved);
+            }
         }
         let outcome = match &self.write.change {
             Change::Put { content } => Some(self.put(content, found)),
@@ -135,6 +147,20 @@ impl Work for WriteEntry {
 }
 
 impl WriteEntry {
+    /// Holds the umbrella service that was seen; returns it with the revision of its entries.
+    async fn umbrella(&self, on: &mut dyn Connection) -> Result<Option<(ServiceId, u64)>> {
+        let seen = self.write.seen.as_ref().and_then(|seen| seen.umbrella.as_ref());
+        let Some((umbrella, _)) = seen else { return Ok(None) };
+        let Some(mut row) = on.first(HOLD_UMBRELLA, &key(umbrella)).await? else { return Ok(None) };
+        let (_, entries) = (row.text()?, row.count()?);
+        Ok(Some((umbrella.clone(), entries)))
+    }
+
+    /// Returns who inherits from the service, which is held: nobody else comes, and those who depend on it wait.
+    async fn heirs(&self, on: &mut dyn Connection) -> Result<Vec<(ServiceId, u64)>> {
+        on.find(HEIRS, &heirs_of(&self.service)).await?.into_iter().map(heir).collect()
+    }
+
     /// Refuses what this service cannot have.
     fn check(&self, service: Kind) -> Result<()> {
         let write = &self.write;

@@ -9,4 +9,5 @@ mod model;
 mod replicas;
 mod requests;
 mod secrets;
+mod seen;
 mod services;
