@@ -19,7 +19,7 @@ use super::{
     ladder::{Failed, Ladder, News, Start},
     product::Product,
     pulse::{Pulse, Stop},
-    status::{Origin, Outcome, StalePolicy, Status},
+    status::{Origin, Outcome, Polled, StalePolicy, Status},
 };
 use crate::{
     Error, ErrorKind,
@@ -121,6 +121,8 @@ enum Brought<S> {
     /// The state that is being served, under the name that it has now.
     Same(Revision),
     News(News<S>),
+    /// What a change made of the state that is being served.
+    Changed(News<S>),
 }
 
 impl<P: Product> Feed<P> {
@@ -300,6 +302,11 @@ impl<P: Product> Feed<P> {
     /// once is not asked for again: as long as the source offers nothing else, polls bring `Unchanged` and the
     /// status keeps the error.
     pub async fn poll(&self) -> Result<Outcome, P::Error> {
+        self.poll_to_confirm().await.map(|polled| polled.outcome)
+    }
+
+    /// Does what [`poll`](Self::poll) does, and says what that proves.
+    pub(crate) async fn poll_to_confirm(&self) -> Result<Polled, P::Error> {
         let current = self.load_full();
         let since = {
             let state = self.state();
@@ -316,11 +323,11 @@ impl<P: Product> Feed<P> {
     /// # Errors
     /// When the source cannot be read or the document is refused; what is served stays.
     pub async fn refresh(&self) -> Result<Outcome, P::Error> {
-        self.refresh_from(None, false).await
+        self.refresh_from(None, false).await.map(|polled| polled.outcome)
     }
 
-    async fn refresh_from(&self, since: Option<Revision>, polling: bool) -> Result<Outcome, P::Error> {
-        let Some(source) = &self.inner.source else { return Ok(Outcome::Unchanged) };
+    async fn refresh_from(&self, since: Option<Revision>, polling: bool) -> Result<Polled, P::Error> {
+        let Some(source) = &self.inner.source else { return Ok(Polled::UNPROVEN) };
         let ticket = self.inner.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         let built = self.build_from(&**source, since.as_ref(), polling).await;
         let (result, keep) = self.settle(ticket, built);
@@ -342,7 +349,7 @@ impl<P: Product> Feed<P> {
             Load::Unchanged => return Ok(Brought::Nothing),
             Load::Snapshot(document) => document,
             Load::Delta(delta) => match self.apply(&delta) {
-                Some(news) => return Ok(Brought::News(news)),
+                Some(news) => return Ok(Brought::Changed(news)),
                 None => whole(source).await.map_err(not_loaded)?,
             },
         };
@@ -372,15 +379,15 @@ impl<P: Product> Feed<P> {
         &self,
         ticket: u64,
         built: Result<Brought<P::Snapshot>, Failed<P::Error>>,
-    ) -> (Result<Outcome, P::Error>, Option<Kept>) {
+    ) -> (Result<Polled, P::Error>, Option<Kept>) {
         let mut state = self.state();
         if ticket < state.ticket {
-            return (built.map(|_| Outcome::Unchanged).map_err(|failed| failed.error), None);
+            return (built.map(|_| Polled::UNPROVEN).map_err(|failed| failed.error), None);
         }
         state.ticket = ticket;
         match built {
             // Unchanged since a document that was refused: what is served is still not what the source has.
-            Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Outcome::Unchanged), None),
+            Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Polled::UNPROVEN), None),
             Ok(brought) => {
                 let now = self.inner.clock.now();
                 if state.consecutive_failures > 0 {
@@ -393,13 +400,15 @@ impl<P: Product> Feed<P> {
                 state.last_error = None;
                 state.consecutive_failures = 0;
                 state.quarantined = None;
-                let news = match brought {
-                    Brought::News(news) => news,
-                    Brought::Nothing => return (Ok(Outcome::Unchanged), None),
+                let unchanged = Polled { outcome: Outcome::Unchanged, is_confirmed: true };
+                let (news, is_confirmed) = match brought {
+                    Brought::News(news) => (news, true),
+                    Brought::Changed(news) => (news, false),
+                    Brought::Nothing => return (Ok(unchanged), None),
                     Brought::Same(revision) => {
                         // Else every further poll would ask by a name that the source no longer knows.
                         state.revision = Some(revision);
-                        return (Ok(Outcome::Unchanged), None);
+                        return (Ok(unchanged), None);
                     }
                 };
                 state.revision = Some(news.revision.clone());
@@ -414,7 +423,7 @@ impl<P: Product> Feed<P> {
                 state.bytes = news.bytes;
                 // Under the lock, so that versions are swapped in the order they are counted.
                 self.inner.current.store(Arc::new(loaded));
-                (Ok(Outcome::Swapped(version)), news.kept)
+                (Ok(Polled { outcome: Outcome::Swapped(version), is_confirmed }), news.kept)
             }
             Err(Failed { error, refused }) => {
                 state.last_error = Some((chain(&error), P::kind(&error)));

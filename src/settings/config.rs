@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
     time::Duration,
 };
@@ -277,7 +278,7 @@ impl NexusClientBuilder {
         Ok(client)
     }
 
-    fn parts(self) -> Result<Parts, NexusError> {
+    pub(super) fn parts(self) -> Result<Parts, NexusError> {
         let (api_key, wif) = (self.api_key, self.wif);
         let endpoint = endpoint_of(self.endpoint)?;
         let ttl = self.ttl.unwrap_or(TTL);
@@ -333,6 +334,7 @@ impl NexusClientBuilder {
             key_type: credentials.key_type(),
             ttl,
             clock,
+            process: process::id,
         })
     }
 }
