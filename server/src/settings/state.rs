@@ -18,7 +18,7 @@ use super::{
     keys::Keys,
     listeners::{Events, Who},
     model::{Quarantine, SecretVersion, Service, ServiceId},
-    parts::Parts,
+    parts::{Parts, Revisions},
     view::View,
 };
 use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
@@ -46,10 +46,10 @@ pub struct Settings {
     ticks: AtomicBool,
 }
 
-/// Which revision each credential was handed secrets of.
+/// Which revisions each credential was handed secrets of.
 #[derive(Default)]
 struct Readers {
-    known: Mutex<HashMap<Arc<str>, (u64, u64)>>,
+    known: Mutex<HashMap<Arc<str>, Revisions>>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -275,7 +275,7 @@ impl Settings {
     pub(crate) async fn reading<F>(
         &self,
         id: &Arc<str>,
-        revisions: (u64, u64),
+        revisions: Revisions,
         record: impl FnOnce() -> F + Send,
     ) -> std::result::Result<(), Problem>
     where
@@ -302,7 +302,7 @@ impl Settings {
 }
 
 impl Readers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, (u64, u64)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Revisions>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -14,7 +14,7 @@ use leverframe::rfc3339;
 use super::{
     ab::Evaluator,
     model::{EntryKind, SecretForm, Service},
-    parts::{Parts, Source},
+    parts::{Parts, Revisions, Source},
     references::{Resolver, Unresolved},
     wiped::Wiped,
 };
@@ -83,7 +83,7 @@ impl View {
     }
 
     /// Returns the revisions of everything in it.
-    pub(crate) fn revisions(&self) -> (u64, u64) {
+    pub(crate) fn revisions(&self) -> Revisions {
         self.parts.revisions
     }
 
