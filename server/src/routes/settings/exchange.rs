@@ -112,8 +112,8 @@ async fn believe(
         Ok(proof) => proof,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let services = app.store().settings_services_trusting(&proof.issuer).await?;
-    Ok(choose(services, &proof, host).map(|(service, trust)| {
+    let chosen = choose(app.store(), &proof, host).await?;
+    Ok(chosen.map(|(service, trust)| {
         let session = begin(app, federation, &service, &trust, &proof.provider, info);
         (session, service)
     }))

@@ -30,12 +30,7 @@ use leverframe::{
 use serde::Deserialize;
 
 use self::{aws::Aws, keys::Keys, token::Token};
-pub(crate) use self::{
-    proof::Proof,
-    refusal::{Refusal, Refused},
-    signed::SignedRequest,
-    trusts::choose,
-};
+pub(crate) use self::{proof::Proof, refusal::Refusal, signed::SignedRequest, trusts::choose};
 use super::host::Host;
 
 /// The issuers whose tokens are believed; clones share them.
