@@ -21,7 +21,7 @@ use super::{
     parts::{Parts, Revisions},
     view::View,
 };
-use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
+use crate::{events::Hub, limit::FirstFew, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -40,6 +40,8 @@ pub struct Settings {
     pub(super) hub: Hub,
     pub(super) keys: Keys,
     pub(super) seats: Seats,
+    /// Refusals to strangers that are recorded: of those who ask for a session, and of each key that may not write.
+    pub(crate) refusals: FirstFew,
     metrics: Arc<Metrics>,
     readers: Readers,
     /// Whether somebody looks once a second who has to be told something.
@@ -75,6 +77,7 @@ impl Settings {
             hub,
             keys: Keys::default(),
             seats: Seats::default(),
+            refusals: FirstFew::default(),
             metrics,
             readers: Readers::default(),
             ticks: AtomicBool::new(false),

@@ -76,7 +76,7 @@ async fn exchange(
     let body = extract::json_body(request, &app).await?;
     let (session, service) = match believe(&app, federation, &body, &host, &info).await? {
         Ok(believed) => believed,
-        Err(refusal) => return Err(refused(&app, federation, refusal, &info).await),
+        Err(refusal) => return Err(refused(&app, refusal, &info).await),
     };
     if let Some(problem) = settings::refusal(&service, info.wall()) {
         return Err(problem);
@@ -132,15 +132,15 @@ fn begin(
 }
 
 /// Says in the log why, and to whoever asked as much as is theirs to know.
-async fn refused(app: &App, federation: &Federation, refusal: Refusal, info: &RequestInfo) -> Problem {
+async fn refused(app: &App, refusal: Refusal, info: &RequestInfo) -> Problem {
     let (reason, issuer) = (refusal.reason(), refusal.issuer.clone());
     tracing::info!(reason, issuer, request_id = info.id(), "a workload was not believed");
     let problem = Problem::from(refusal);
     if problem.status() == StatusCode::UNAUTHORIZED {
         app.metrics().unauthenticated.add(1);
     }
-    // Strangers must not fill the log: of more than a few a minute the server's own log tells.
-    if federation.may_record(info.begun()) {
+    // Of more than a few a minute the server's own log tells.
+    if app.settings().refusals.takes(REFUSE, info.begun()) {
         let write = Write::by(app, "", info, REFUSE, None, &issuer);
         let outcome: Result<(), Problem> = Err(problem.clone());
         // The outcome is what is recorded, and comes back as it is.
