@@ -19,9 +19,12 @@ use super::{
     listeners::{Events, Who},
     model::{Quarantine, SecretVersion, Service, ServiceId},
     parts::{Parts, Revisions},
+    signers::Kept,
     view::View,
 };
-use crate::{events::Hub, limit::FirstFew, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
+use crate::{
+    events::Hub, limit::FirstFew, metrics::Metrics, model::PageRequest, problem::Problem, store::Store,
+};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -40,6 +43,7 @@ pub struct Settings {
     pub(super) hub: Hub,
     pub(super) keys: Keys,
     pub(super) seats: Seats,
+    pub(super) signers: Kept,
     /// Refusals to strangers that are recorded: of those who ask for a session, and of each key that may not write.
     pub(crate) refusals: FirstFew,
     metrics: Arc<Metrics>,
@@ -77,6 +81,7 @@ impl Settings {
             hub,
             keys: Keys::default(),
             seats: Seats::default(),
+            signers: Kept::default(),
             refusals: FirstFew::default(),
             metrics,
             readers: Readers::default(),
@@ -176,11 +181,11 @@ impl Settings {
             Some(umbrella) => self.store.settings_held(umbrella).await?,
             None => None,
         };
-        let signer = self.hub.signer().await?;
+        let tagger = self.tagger().await?;
         let (keyring, now) = (self.keyring.clone(), self.clock.wall());
         // With thousands of entries it takes a while.
         let made = tokio::task::spawn_blocking(move || {
-            Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
+            Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &tagger, now))
         });
         made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
     }
@@ -336,7 +341,7 @@ fn without_keys() -> Problem {
     Problem::new(
         http::StatusCode::SERVICE_UNAVAILABLE,
         "no_master_key",
-        "the server has no master key, without which it neither writes nor reads secrets",
+        "the server has no master key, without which it neither writes nor reads secrets, nor gives out sessions",
     )
 }
 

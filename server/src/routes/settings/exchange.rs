@@ -81,8 +81,7 @@ async fn exchange(
     if let Some(problem) = settings::refusal(&service, info.wall()) {
         return Err(problem);
     }
-    let signer = app.hub().signer().await?;
-    let token: Secret = session.sign(&signer);
+    let token: Secret = session.sign(&*app.settings().signers().await?);
     let target = service.id.to_string();
     let write = Write::by(&app, &session.id, &info, CREATE, Some(&service.id.tenant), &target);
     app.audited_first(write, &format!("{} by {}", session.trust, session.provider)).await?;

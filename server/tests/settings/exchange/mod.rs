@@ -2,6 +2,7 @@
 
 mod aws;
 mod fetched;
+mod forged;
 mod issuer;
 mod stage;
 mod streams;
