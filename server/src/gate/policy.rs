@@ -1,5 +1,7 @@
 //! What instances are told.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use leverframe::gate::Policy;
 use sha2::{Digest, Sha256};
@@ -10,7 +12,9 @@ use super::model::Settings;
 pub(crate) const LEASE_SECONDS: u64 = 300;
 /// How often to report where nobody has said so.
 pub(crate) const PULSE_INTERVAL_MS: u64 = 5_000;
-/// Clients take no policy that names more tags.
+/// No lease is shorter: clients of other makes report every 20 seconds and ask every 30, whatever they are told.
+pub(crate) const SHORTEST_LEASE_SECONDS: u64 = 90;
+/// Clients take no policy that limits more tags, or throttles more.
 const MOST_TAGS: usize = 1_000;
 /// The key for all traffic in `throttle`.
 const ALL: &str = "*";
@@ -65,14 +69,22 @@ fn limit<'t>(policy: &mut Policy, global: f64, tags: impl Iterator<Item = (&'t s
 }
 
 /// Writes a policy, whole, in one way: keys in order, integers as integers, no `null` among the tags. Of more tags than
-/// clients take, those with the highest limits are left out.
+/// clients take, those with the highest limits are left out, and those throttled least.
 pub(crate) fn written(policy: &Policy) -> Bytes {
-    let over = policy.tag_max_weights.len() > MOST_TAGS;
+    let over = policy.tag_max_weights.len() > MOST_TAGS || policy.throttle.len() > MOST_TAGS;
     let cut = over.then(|| {
         let mut limits: Vec<(&str, f64)> = policy.tag_max_weights.iter().collect();
         limits.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(b.0)));
         limits.truncate(MOST_TAGS);
-        Policy { tag_max_weights: limits.into_iter().collect(), ..policy.clone() }
+        let mut throttle: Vec<(&String, u8)> = policy.throttle.iter().map(|(tag, p)| (tag, *p)).collect();
+        // What holds for all traffic goes first.
+        throttle.sort_by_key(|(tag, percent)| (*tag != ALL, Reverse(*percent), *tag));
+        throttle.truncate(MOST_TAGS);
+        Policy {
+            tag_max_weights: limits.into_iter().collect(),
+            throttle: throttle.into_iter().map(|(tag, percent)| (tag.clone(), percent)).collect(),
+            ..policy.clone()
+        }
     });
     // Through a value, whose keys have an order: two servers write the same policy alike.
     let json = serde_json::to_value(cut.as_ref().unwrap_or(policy)).unwrap_or_default();
@@ -185,6 +197,12 @@ mod tests {
         let read: Policy = serde_json::from_slice(&written(&policy)).unwrap();
         assert_eq!(read.tag_max_weights.len(), 1_000, "what a client takes");
         assert_eq!(read.tag_max_weights.get("strict"), Some(-1.0), "the strictest stay");
+
+        policy.throttle = names.iter().map(|name| (name.clone(), 5)).collect();
+        policy.throttle.extend([("strict".to_owned(), 90), (ALL.to_owned(), 1)]);
+        let read: Policy = serde_json::from_slice(&written(&policy)).unwrap();
+        assert_eq!((read.tag_max_weights.len(), read.throttle.len()), (1_000, 1_000));
+        assert_eq!((read.throttle["strict"], read.throttle[ALL]), (90, 1));
     }
 
     fn refused(policy: &Policy, instance: &str, intervals: impl Iterator<Item = u64>) -> usize {
