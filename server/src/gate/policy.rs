@@ -23,15 +23,42 @@ const NO_LIMIT: f64 = f64::MAX;
 /// Refuses calls of every weight, 0 included.
 const BLOCKED: f64 = -1.0;
 
+/// How long a policy holds and how often to report, by the settings of an org and of its site, whose word goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rhythm {
+    /// `None` where nobody has said so.
+    pub(crate) lease_seconds: Option<u64>,
+    pub(crate) pulse_interval_ms: u64,
+}
+
+impl Rhythm {
+    pub(crate) fn of(org: &Settings, site: &Settings) -> Self {
+        Self {
+            lease_seconds: site.lease_duration_seconds.or(org.lease_duration_seconds),
+            pulse_interval_ms: site.pulse_interval.or(org.pulse_interval).unwrap_or(PULSE_INTERVAL_MS),
+        }
+    }
+
+    /// Returns the shortest lease that two late reports in a row do not end: without it a fleet is in safe mode now and
+    /// then although nothing is broken.
+    pub(crate) fn shortest_lease(self) -> u64 {
+        self.pulse_interval_ms.saturating_mul(3).div_ceil(1_000).max(SHORTEST_LEASE_SECONDS)
+    }
+
+    /// Returns the lease to tell: longer than what was set, should that be too short by now.
+    fn lease(self) -> u64 {
+        self.lease_seconds.unwrap_or(LEASE_SECONDS).max(self.shortest_lease())
+    }
+}
+
 /// Returns what an org's settings and its site's come to: of limits the lower, of kill signals either; for the rest the
 /// site's word goes first.
 pub(crate) fn of_settings(org: &Settings, site: &Settings) -> Policy {
+    let rhythm = Rhythm::of(org, site);
     let mut policy = Policy {
-        pulse_interval: site.pulse_interval.or(org.pulse_interval).unwrap_or(PULSE_INTERVAL_MS),
+        pulse_interval: rhythm.pulse_interval_ms,
         status: site.status.clone().or_else(|| org.status.clone()),
-        lease_duration_seconds: Some(
-            site.lease_duration_seconds.or(org.lease_duration_seconds).unwrap_or(LEASE_SECONDS),
-        ),
+        lease_duration_seconds: Some(rhythm.lease()),
         ..Policy::default()
     };
     for settings in [org, site] {
@@ -152,6 +179,21 @@ mod tests {
         assert!(policy.kill_signal, "either kills");
         assert!(of_settings(&site, &org).kill_signal);
         assert!(!of_settings(&org, &Settings::default()).kill_signal);
+    }
+
+    #[test]
+    fn a_lease_that_is_told_outlasts_late_reports() {
+        let told = |lease: Option<u64>, interval: Option<u64>| {
+            let site =
+                Settings { lease_duration_seconds: lease, pulse_interval: interval, ..Settings::default() };
+            of_settings(&Settings::default(), &site).lease_duration_seconds.unwrap()
+        };
+
+        assert_eq!((told(None, None), told(Some(3_600), None)), (300, 3_600));
+        assert_eq!(told(Some(10), None), 90, "kept from before there was a least");
+        assert_eq!(told(None, Some(100_000)), 300);
+        assert_eq!(told(None, Some(100_001)), 301);
+        assert_eq!((told(None, Some(300_000)), told(Some(60), Some(300_000))), (900, 900));
     }
 
     #[test]
