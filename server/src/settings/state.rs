@@ -163,10 +163,10 @@ impl Settings {
             return Ok(view);
         }
         match turn.read(now, || self.read(&seat.id)).await {
-            Ok(view) => {
+            Ok(held) => {
                 drop(turn);
                 self.seats.make_room();
-                Ok(view)
+                Ok(Arc::clone(held.value()))
             }
             // What was handed out moments ago is handed out while the database restarts.
             Err(error) if error.kind() == ErrorKind::Unavailable => seat.view.last().ok_or(error),
