@@ -107,6 +107,8 @@ struct State {
     last_error: Option<(String, ErrorKind)>,
     consecutive_failures: u64,
     failures: u64,
+    /// The source asked to be left alone until then.
+    not_before: Tick,
     bytes: u64,
     quarantined: Option<Revision>,
     warned_of_age: bool,
@@ -176,6 +178,7 @@ impl<P: Product> Feed<P> {
             last_error: start.failure,
             consecutive_failures: failures,
             failures,
+            not_before: now + start.asked_to_wait.min(LONGEST_WAIT),
             bytes: start.bytes,
             quarantined: start.quarantined,
             warned_of_age: false,
@@ -385,6 +388,8 @@ impl<P: Product> Feed<P> {
             return (built.map(|_| Polled::UNPROVEN).map_err(|failed| failed.error), None);
         }
         state.ticket = ticket;
+        let asked_to_wait = built.as_ref().err().and_then(|failed| P::retry_after(&failed.error));
+        state.not_before = self.inner.clock.now() + asked_to_wait.unwrap_or_default().min(LONGEST_WAIT);
         match built {
             // Unchanged since a document that was refused: what is served is still not what the source has.
             Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Polled::UNPROVEN), None),
@@ -486,16 +491,18 @@ impl<P: Product> Feed<P> {
             backoff.fail();
         }
         let mut listen = true;
-        let mut asked_to_wait = Duration::ZERO;
         loop {
             let interval =
                 self.inner.product.interval(&self.load().snapshot).unwrap_or(schedule.poll_interval);
             let usual = if schedule.jitter { backoff.jittered(interval) } else { interval };
-            let pause = backoff.pause().map_or(usual, |p| p.min(usual)).max(asked_to_wait);
-            let woken = self.wait(&**source, clock.now() + pause, stop, listen).await;
+            let pause = backoff.pause().map_or(usual, |p| p.min(usual));
+            let due = (clock.now() + pause).max(self.state().not_before);
+            let woken = self.wait(&**source, due, stop, listen).await;
             let told = matches!(woken, Wake::Changed(_));
             match woken {
                 Wake::Stop => return,
+                // Somebody else was told meanwhile when to come back.
+                Wake::Due if clock.now() < self.state().not_before => continue,
                 Wake::Due => listen = true,
                 Wake::Changed(Ok(())) => {}
                 Wake::Changed(Err(error)) => {
@@ -507,12 +514,10 @@ impl<P: Product> Feed<P> {
             }
             let outcome = poll(self.clone()).await;
             let fruitless = !matches!(outcome, Ok(Outcome::Swapped(_)));
-            asked_to_wait = Duration::ZERO;
             match outcome {
                 Ok(_) => backoff.reset(),
                 Err(error) => {
                     backoff.fail();
-                    asked_to_wait = P::retry_after(&error).unwrap_or_default().min(LONGEST_WAIT);
                     tracing::warn!(product = P::NAME, error = %chain(&error), "refresh failed, serving what was loaded before");
                 }
             }
