@@ -20,11 +20,14 @@ use super::{
     keys::Keys,
     listeners::{Events, Who},
     model::{Quarantine, SecretVersion, Service, ServiceId},
-    parts::{Parts, Source},
+    parts::{Parts, Revisions, Source},
+    signers::Kept,
     unopened::{Unopened, without_keys},
     view::View,
 };
-use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
+use crate::{
+    events::Hub, limit::FirstFew, metrics::Metrics, model::PageRequest, problem::Problem, store::Store,
+};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -43,16 +46,19 @@ pub struct Settings {
     pub(super) hub: Hub,
     pub(super) keys: Keys,
     pub(super) seats: Seats,
+    pub(super) signers: Kept,
+    /// Refusals to strangers that are recorded: of those who ask for a session, and of each key that may not write.
+    pub(crate) refusals: FirstFew,
     metrics: Arc<Metrics>,
     readers: Readers,
     /// Whether somebody looks once a second who has to be told something.
     ticks: AtomicBool,
 }
 
-/// Which revision each credential was handed secrets of.
+/// Which revisions each credential was handed secrets of.
 #[derive(Default)]
 struct Readers {
-    known: Mutex<HashMap<Arc<str>, (u64, u64)>>,
+    known: Mutex<HashMap<Arc<str>, Revisions>>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -78,6 +84,8 @@ impl Settings {
             hub,
             keys: Keys::default(),
             seats: Seats::default(),
+            signers: Kept::default(),
+            refusals: FirstFew::default(),
             metrics,
             readers: Readers::default(),
             ticks: AtomicBool::new(false),
@@ -187,10 +195,10 @@ impl Settings {
             return Ok(view);
         }
         match turn.read(now, || self.read(&seat.id)).await {
-            Ok(view) => {
+            Ok(held) => {
                 drop(turn);
                 self.seats.make_room();
-                Ok(view)
+                Ok(Arc::clone(held.value()))
             }
             // What was handed out moments ago is handed out while the database restarts.
             Err(error) if error.kind() == ErrorKind::Unavailable => seat.view.last().ok_or(error),
@@ -205,11 +213,11 @@ impl Settings {
             Some(umbrella) => self.store.settings_held(umbrella).await?,
             None => None,
         };
-        let signer = self.hub.signer().await?;
+        let tagger = self.tagger().await?;
         let (keyring, now) = (self.keyring.clone(), self.clock.wall());
         // With thousands of entries it takes a while.
         let made = tokio::task::spawn_blocking(move || {
-            View::of(Parts::of(keyring.as_ref(), own, umbrella), &signer, now)
+            View::of(Parts::of(keyring.as_ref(), own, umbrella), &tagger, now)
         });
         made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))
     }
@@ -247,7 +255,8 @@ impl Settings {
     ) -> Result<Option<Arc<View>>> {
         let seat = self.seats.get(id);
         let is_so = |view: &View| {
-            view.service().inherits.as_ref() == Some(umbrella) && view.parts.revisions == revisions
+            let (_, entries, inherited) = view.parts.revisions;
+            view.service().inherits.as_ref() == Some(umbrella) && (entries, inherited) == revisions
         };
         let held = self.view_of(&seat).await?;
         if is_so(&held) {
@@ -320,7 +329,7 @@ impl Settings {
     pub(crate) async fn reading<F>(
         &self,
         id: &Arc<str>,
-        revisions: (u64, u64),
+        revisions: Revisions,
         record: impl FnOnce() -> F + Send,
     ) -> std::result::Result<(), Problem>
     where
@@ -347,7 +356,7 @@ impl Settings {
 }
 
 impl Readers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, (u64, u64)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Revisions>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -28,8 +28,10 @@ pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<Service>>;
     /// Returns a service.
     async fn settings_service(&self, id: &ServiceId) -> Result<Option<Service>>;
-    /// Returns the services that believe an issuer, by tenant, namespace and environment; at most 1,000.
-    async fn settings_services_trusting(&self, issuer: &str) -> Result<Vec<Service>>;
+    /// Returns the service with this slug, written as it is kept.
+    async fn settings_service_by_slug(&self, slug: &str) -> Result<Option<Service>>;
+    /// Lists the services that believe an issuer, by tenant, namespace and environment.
+    async fn settings_services_trusting(&self, issuer: &str, page: &PageRequest) -> Result<Page<Service>>;
     /// Returns the services that inherit from an umbrella service, by name, each with the revision of its entries.
     async fn settings_heirs(&self, umbrella: &ServiceId) -> Result<Vec<(ServiceId, u64)>>;
     /// Keeps a service, if its revision is still that of `service`; returns it as it is now, with the next revision, or

@@ -51,7 +51,9 @@ impl Unopened {
 
 /// Without any master key.
 pub(super) fn without_keys() -> Problem {
-    no_master_key("the server has no master key, without which it neither writes nor reads secrets")
+    no_master_key(
+        "the server has no master key, without which it neither writes nor reads secrets, nor gives out sessions",
+    )
 }
 
 /// With other master keys than whoever sealed the service's secrets.

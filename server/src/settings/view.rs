@@ -14,8 +14,9 @@ use leverframe::rfc3339;
 use super::{
     ab::Evaluator,
     model::{EntryKind, SecretForm, Seen, Service},
-    parts::{Parts, Source},
+    parts::{Parts, Revisions, Source},
     references::{Resolver, Secrets, Unresolved},
+    signers::Tagger,
     wiped::Wiped,
 };
 use crate::{
@@ -62,9 +63,10 @@ pub(crate) struct View {
 
 impl View {
     /// Makes what is handed out now.
-    pub(super) fn of(parts: Parts, signer: &Signer, now: SystemTime) -> Self {
+    pub(super) fn of(parts: Parts, tagger: &Tagger, now: SystemTime) -> Self {
         let until = parts.flags.values().filter_map(|part| part.flag.turns_at(now)).min();
-        let (secret, public) = (face(&parts, signer, now, false), face(&parts, signer, now, true));
+        let Tagger { secret, public } = tagger;
+        let (secret, public) = (face(&parts, secret, now, false), face(&parts, public, now, true));
         let unopened = parts.unopened();
         Self { parts, until, secret, public, unopened, evaluator: OnceLock::new() }
     }
@@ -105,16 +107,15 @@ impl View {
     }
 
     /// Returns the revisions of everything in it.
-    pub(crate) fn revisions(&self) -> (u64, u64) {
+    pub(crate) fn revisions(&self) -> Revisions {
         self.parts.revisions
     }
 
     /// Returns what it was made of, for whoever relies on it.
     pub(super) fn seen(&self) -> Seen {
-        let (entries, inherited) = self.parts.revisions;
-        let service = self.service();
-        let mut seen = Seen::new(service.revision, entries);
-        seen.umbrella = service.inherits.clone().map(|umbrella| (umbrella, inherited));
+        let (service, entries, inherited) = self.parts.revisions;
+        let mut seen = Seen::new(service, entries);
+        seen.umbrella = self.service().inherits.clone().map(|umbrella| (umbrella, inherited));
         seen
     }
 
@@ -304,7 +305,8 @@ mod tests {
     }
 
     fn view(parts: &Parts, now: SystemTime) -> View {
-        View::of(parts.clone(), &Signer::new(SigningKey::new([7; 32])), now)
+        let [secret, public] = [7, 8].map(|byte| Arc::new(Signer::new(SigningKey::new([byte; 32]))));
+        View::of(parts.clone(), &Tagger { secret, public }, now)
     }
 
     fn body(face: &Face) -> Value {

@@ -231,7 +231,7 @@ impl Settings {
         if !refers && (grows == 0 || within(LARGEST_ANSWER)) {
             return Ok(depends);
         }
-        let (signer, key) = (self.hub.signer().await?, key.to_owned());
+        let (tagger, key) = (self.tagger().await?, key.to_owned());
         let checked = tokio::task::spawn_blocking(move || {
             // What was wrong before, by way of what is inherited, is no fault of this write's.
             let before: Vec<Arc<str>> =
@@ -252,7 +252,7 @@ impl Settings {
                 None if deletes => Ok(depends),
                 None => {
                     // Where a secret cannot be opened, nothing is handed out that would be too long.
-                    let would_be = View::of(parts, &signer, now).length().unwrap_or(0);
+                    let would_be = View::of(parts, &tagger, now).length().unwrap_or(0);
                     let grows = length.is_none_or(|length| would_be > length);
                     if would_be > LARGEST_ANSWER && grows { Err(too_much()) } else { Ok(depends) }
                 }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use leverframe_server::{
+    model::PageRequest,
     settings::model::{
         Change, EntryKind, Kind, SecretForm, SecretVersion, Service, ServiceId, Standing, Write, Written,
     },
@@ -54,4 +55,17 @@ pub(super) async fn versions(store: &dyn Store, id: &ServiceId, key: &str) -> Ve
         versions.push(version);
     }
     versions
+}
+
+/// All services that believe an issuer.
+pub(super) async fn trusting_services(store: &dyn Store, issuer: &str) -> Vec<Service> {
+    let (mut page, mut all) = (PageRequest::first(1), Vec::new());
+    loop {
+        let part = store.settings_services_trusting(issuer, &page).await.unwrap();
+        all.extend(part.items);
+        match part.next {
+            Some(next) => page.after = Some(next),
+            None => return all,
+        }
+    }
 }
