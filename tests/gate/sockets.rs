@@ -178,7 +178,11 @@ fn a_server_that_never_answers_holds_no_call_up_and_is_given_up_at_the_deadline(
         let hung = Server::start(|_| None);
         let ws = client(&hung.url(), backend).deadline(Duration::from_millis(200)).build().unwrap();
 
-        let error = block_on(ws.flush()).unwrap_err();
+        // The deadline may be over before a busy machine has sent anything.
+        let error = (0..100)
+            .map(|_| block_on(ws.flush()).unwrap_err())
+            .find(|_| !hung.seen().is_empty())
+            .expect("a report that gets there");
 
         assert!(ws.gate(Some("free"), Some(11.0)).allowed);
         assert!(!error.chain().contains(SECRET), "{}", error.chain());

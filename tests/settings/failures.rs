@@ -246,14 +246,16 @@ fn the_old_snapshot_is_freed_by_the_refresh_and_never_by_a_reader() {
     });
     let (client, _clock) = stage.client();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looks = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let reader = thread::spawn({
-        let (client, stop) = (client.clone(), Arc::clone(&stop));
+        let (client, stop, looks) = (client.clone(), Arc::clone(&stop), Arc::clone(&looks));
         move || {
             // A thread's first look may make what its later ones are counted with.
             assert_eq!(client.find_flag("checkout"), Some(true));
             measure(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     assert!(client.find_flag("checkout").is_some_and(|on| on));
+                    looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
             })
         }
@@ -261,6 +263,9 @@ fn the_old_snapshot_is_freed_by_the_refresh_and_never_by_a_reader() {
     for n in 0..5 {
         stage.publish(|document| document.configs["k0"] = config(n));
         client.sync().unwrap();
+        // Whoever was held up in the middle of a look has got to its end: the last one to hold a snapshot frees it.
+        let before = looks.load(std::sync::atomic::Ordering::Relaxed);
+        eventually("it looks on", || looks.load(std::sync::atomic::Ordering::Relaxed) > before + 1);
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
 

@@ -290,7 +290,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn while_time_passes(&self, clock: &ManualClock, what: &str, is_so: impl Fn() -> bool) {
         const STEP: Duration = Duration::from_millis(200);
-        const BREATH: Duration = Duration::from_millis(4);
+        const BREATH: Duration = Duration::from_millis(10);
         eventually(what, || {
             clock.advance(STEP);
             // Returns as soon as a request comes.
