@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn where_calls_take_longer_than_the_others_places_are_kept_for_those_that_come() {
         let mut reserves = Reserves::default();
-        let long = Counts { admitted: 1, denied: 0, under_way: 9 };
+        let long = Counts { admitted: 1, denied: 0, under_way: 10 };
         for _ in 0..80 {
             reserves.update([calls(5_000), calls(0), long, calls(0)], SECOND, SECOND, EACH);
         }
