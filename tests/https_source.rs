@@ -19,6 +19,7 @@ use leverframe::{
 };
 use real::{
     nginx::{Nginx, PASSWORD, TOKEN, USER},
+    process::free_port,
     rude::{Manner, Rude},
 };
 use shop::{files, packed, served};
@@ -183,10 +184,7 @@ fn answers_that_end_too_early_or_never_are_bounded(make: Make) {
 }
 
 fn a_peer_that_is_gone_is_unavailable(make: Make) {
-    let uri = {
-        let rude = Rude::start();
-        rude.uri(PATH)
-    };
+    let uri = format!("http://127.0.0.1:{}{PATH}", free_port());
 
     let error = open(&uri, None, plain(make)).unwrap_err();
 

@@ -1,12 +1,15 @@
 //! What the service, the network and the clock can do wrong.
 
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use allocation_counter::measure;
 use leverframe::{ErrorKind, NexusClient, NexusError, testing::ManualClock, traits::Clock};
 use serde_json::json;
 
-use super::stage::{Fault, KEY, Stage, config, eventually, flag, pass, settled};
+use super::{
+    ports::free_port,
+    stage::{Fault, KEY, Stage, config, eventually, flag, pass, settled},
+};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -22,10 +25,9 @@ fn goes_on(client: &NexusClient, case: &str) {
 
 #[test]
 fn a_service_that_is_not_there_fails_the_start_with_a_hint() {
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
 
-    let error =
-        NexusClient::builder().endpoint(format!("http://{address}")).api_key(KEY).build().unwrap_err();
+    let error = NexusClient::builder().endpoint(nowhere).api_key(KEY).build().unwrap_err();
 
     assert!(matches!(error, NexusError::Transport(_)), "{error:?}");
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, None));

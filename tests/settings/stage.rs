@@ -176,13 +176,16 @@ impl Stage {
 
     /// A service with a config, a secret and a flag.
     pub(crate) fn filled() -> Self {
-        let stage = Self::start();
-        stage.publish(|document| {
+        Self::start().fill()
+    }
+
+    pub(crate) fn fill(self) -> Self {
+        self.publish(|document| {
             document.configs = json!({"greeting": config("hello"), "limits": config(json!({"rps": 10}))});
             document.secrets = json!({"token": secret("s3cret-1", 1)});
             document.flags = json!({"checkout": flag(true), "banner": flag(false)});
         });
-        stage
+        self
     }
 
     pub(crate) fn url(&self) -> String {
