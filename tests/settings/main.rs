@@ -20,6 +20,9 @@ mod kept;
 mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../support/real/process.rs"]
+mod ports;
 #[cfg(target_os = "linux")]
 mod processes;
 mod stage;
