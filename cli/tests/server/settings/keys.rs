@@ -172,7 +172,7 @@ fn a_command_that_is_not_given_the_servers_master_key_makes_no_other_one() {
     let other = run(&[&create[..], &AT, &with("other.key")].concat());
     let is_made = stage.path("data/settings.key").exists();
     let server = Serving::start(stage.dir.path(), "127.0.0.1:0", |command| {
-        command.args(["--master-key-file", "server.key"]);
+        command.arg("--master-key-file").arg(stage.path("server.key"));
     });
     let second = stage.admin(&[&create[..], &AT, &with("server.key")].concat());
 
