@@ -24,6 +24,7 @@ mod sealed;
 mod service;
 mod snapshot;
 mod source;
+mod standing;
 mod stream;
 mod told;
 mod watch;
