@@ -9,16 +9,16 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
 use leverframe::{
-    Error, ErrorKind, async_trait,
+    Error, ErrorKind, Retry, async_trait,
     document::{Content, Document, Revision},
-    live::{Feed, Outcome, Product, Schedule, Stop, block_on},
+    live::{Feed, Ladder, Outcome, Product, Schedule, Stop, block_on},
     testing::{ManualClock, ScriptedSource},
     traits::{Clock, Load, Source},
 };
@@ -65,6 +65,16 @@ impl Product for Numbers {
             Refused::Source(error) => error.kind(),
             Refused::NoNumber => ErrorKind::Invalid,
             Refused::Smaller => ErrorKind::Conflict,
+        }
+    }
+
+    fn retry_after(error: &Refused) -> Option<Duration> {
+        match error {
+            Refused::Source(error) => match error.retry_state() {
+                Retry::After(pause) => Some(pause),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -231,6 +241,63 @@ fn failures_are_retried_sooner_than_the_interval_with_growing_pauses_and_end_wit
     run.settle();
     assert_eq!(source.loads(), polls, "after a success the interval holds again");
     assert_eq!(feed.status().consecutive_failures, 0);
+}
+
+/// A source that asks to be left alone while it is busy.
+#[derive(Debug)]
+struct Busy {
+    loads: AtomicUsize,
+    is_busy: AtomicBool,
+}
+
+#[async_trait]
+impl Source for Busy {
+    fn name(&self) -> &'static str {
+        "busy"
+    }
+
+    async fn load<'a>(&self, _: Option<&'a Revision>) -> leverframe::Result<Load> {
+        self.loads.fetch_add(1, Ordering::SeqCst);
+        if self.is_busy.load(Ordering::SeqCst) {
+            let pause = Retry::After(Duration::from_secs(120));
+            return Err(Error::new(ErrorKind::Unavailable, "load from a busy source").retry(pause));
+        }
+        Ok(Load::Snapshot(Document::new(Revision::new("1"), number(7))))
+    }
+
+    async fn changed(&self) -> leverframe::Result<()> {
+        std::future::pending().await
+    }
+
+    async fn close(&self) -> leverframe::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_source_that_asks_to_be_left_alone_is_from_its_first_answer_on() {
+    let source = Arc::new(Busy { loads: AtomicUsize::new(0), is_busy: AtomicBool::new(true) });
+    let (clock, stop) = (ManualClock::new(), Stop::new());
+    let ladder = Ladder::new().with_baseline(Document::new(Revision::new("0"), number(1)));
+    let asked = Arc::clone(&source) as Arc<dyn Source>;
+    let feed = block_on(Feed::open_with(Numbers, asked, Arc::new(clock.clone()), ladder)).unwrap();
+    let mut run = running(&feed, &stop);
+    let mut loads_after = |seconds: u64| {
+        run.settle();
+        clock.advance(Duration::from_secs(seconds));
+        run.settle();
+        source.loads.load(Ordering::SeqCst)
+    };
+
+    assert_eq!([119, 1, 119].map(&mut loads_after), [1, 2, 2]);
+    source.is_busy.store(false, Ordering::SeqCst);
+    assert_eq!((loads_after(1), feed.load().snapshot), (3, 7));
+    assert_eq!([29, 1].map(&mut loads_after), [3, 4], "what it asked for once is over");
+
+    // Somebody else is told.
+    source.is_busy.store(true, Ordering::SeqCst);
+    assert!(block_on(feed.refresh()).is_err());
+    assert_eq!([30, 89, 1].map(&mut loads_after), [5, 5, 6]);
 }
 
 #[test]

@@ -269,6 +269,38 @@ fn a_panic_of_the_service_counts_as_an_error() {
 }
 
 #[test]
+fn a_panic_that_is_caught_further_out_counts_as_an_error_at_once_and_teaches_the_limiter_nothing() {
+    let plane = Plane::saying(FREE_10);
+    let limiter = limiter(&plane.clock);
+    let clock = plane.clock.clone();
+    let service = Does(move || {
+        let (clock, mut polls) = (clock.clone(), 0);
+        poll_fn(move |_| {
+            polls += 1;
+            assert!(polls < 2, "on purpose");
+            clock.advance(Duration::from_millis(80));
+            Poll::Pending
+        })
+    });
+    let mut gated = GateLayer::new(plane.ws.limited(limiter.clone())).layer(service);
+    let mut cx = Context::from_waker(Waker::noop());
+
+    for _ in 0..40 {
+        let mut response = Box::pin(gated.call(request(Some(b"pro"))));
+        assert!(response.as_mut().poll(&mut cx).is_pending());
+        // As a layer does that makes a response of it: the future stays where it is for a while.
+        assert!(catch_unwind(AssertUnwindSafe(|| response.as_mut().poll(&mut cx))).is_err());
+        assert_eq!(limiter.snapshot().in_flight, 0, "its place is free");
+        plane.clock.advance(Duration::from_secs(1));
+        drop(response);
+    }
+
+    let told = Told { calls: 40, errors: 40, samples: 40, micros: 40 * 80_000, ..Told::default() };
+    assert_eq!(plane.told()["pro"], told);
+    assert_eq!((limiter.snapshot().samples, limiter.snapshot().baseline), (0, None));
+}
+
+#[test]
 fn tags_of_strangers_are_bounded_and_what_is_no_tag_is_none() {
     let plane = Plane::saying(FREE_10);
     let mut gated = GateLayer::new(plane.ws.clone()).layer(answers(200));

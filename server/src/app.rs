@@ -15,6 +15,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::{
     events::Hub,
+    finish::Unfinished,
     gate::Control,
     heads::Heads,
     limit::{PeerBuckets, Rate},
@@ -52,6 +53,7 @@ struct Inner {
     ids: Ids,
     work: Work,
     draining: watch::Sender<bool>,
+    unfinished: Unfinished,
     document: OnceLock<Bytes>,
 }
 
@@ -130,6 +132,7 @@ impl App {
                 ids: Ids::new(),
                 work: Work::new(),
                 draining: watch::channel(false).0,
+                unfinished: Unfinished::default(),
                 document: OnceLock::new(),
             }),
         }
@@ -221,6 +224,11 @@ impl App {
     pub fn drain(&self) {
         self.inner.draining.send_replace(true);
         self.hub().close();
+    }
+
+    /// Returns how many requests are answered apart from their connections.
+    pub(crate) fn unfinished(&self) -> &Unfinished {
+        &self.inner.unfinished
     }
 
     pub(crate) fn metrics_token(&self) -> Option<&Secret> {

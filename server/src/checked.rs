@@ -9,7 +9,7 @@ use leverframe::{
 
 use crate::{
     gate::{
-        NewGateKey, is_tag,
+        NewGateKey, Rhythm, SHORTEST_LEASE_SECONDS, is_tag,
         model::{Settings, is_site},
     },
     model::{LoginMode, NamespaceRecord, Tenant, TokenRecord, TokenType},
@@ -42,8 +42,8 @@ const MOST_ORIGINS: usize = 50;
 
 /// Tags with a limit: those of an org and of its site together leave room for rules, since clients take a thousand.
 const MOST_TAGS: usize = 400;
-/// Seconds that a policy may hold: shorter, and clients fall into safe mode between two reports.
-const LEASE_SECONDS: RangeInclusive<u64> = 10..=604_800;
+/// Seconds that a policy may hold.
+const LEASE_SECONDS: RangeInclusive<u64> = SHORTEST_LEASE_SECONDS..=604_800;
 /// Milliseconds between two reports, as far as clients follow them.
 const PULSE_INTERVAL_MS: RangeInclusive<u64> = 1_000..=300_000;
 
@@ -152,14 +152,28 @@ pub(crate) fn gate_settings(settings: &Settings) -> Result<(), Bad> {
             ));
         }
     }
-    settings.status.iter().try_for_each(|status| required("status", status, LONGEST_NAME))?;
-    if settings.lease_duration_seconds.is_some_and(|lease| !LEASE_SECONDS.contains(&lease)) {
+    settings.status.iter().try_for_each(|status| required("status", status, LONGEST_NAME))
+}
+
+/// Checks how long a policy is to hold and how often is to be reported, where either is set: by itself, and in what it
+/// comes to with what else is set for the org and its site.
+pub(crate) fn gate_rhythm(org: &Settings, site: &Settings) -> Result<(), Bad> {
+    let rhythm = Rhythm::of(org, site);
+    let interval = rhythm.pulse_interval_ms;
+    if !PULSE_INTERVAL_MS.contains(&interval) {
+        let (least, most) = (PULSE_INTERVAL_MS.start(), PULSE_INTERVAL_MS.end());
+        return Err(Bad(format!("`pulse_interval` must be from {least} to {most} milliseconds")));
+    }
+    let Some(lease) = rhythm.lease_seconds else { return Ok(()) };
+    if !LEASE_SECONDS.contains(&lease) {
         let (least, most) = (LEASE_SECONDS.start(), LEASE_SECONDS.end());
         return Err(Bad(format!("`lease_duration_seconds` must be from {least} to {most}")));
     }
-    if settings.pulse_interval.is_some_and(|interval| !PULSE_INTERVAL_MS.contains(&interval)) {
-        let (least, most) = (PULSE_INTERVAL_MS.start(), PULSE_INTERVAL_MS.end());
-        return Err(Bad(format!("`pulse_interval` must be from {least} to {most} milliseconds")));
+    let least = rhythm.shortest_lease();
+    if lease < least {
+        return Err(Bad(format!(
+            "`lease_duration_seconds` of {lease} is too short for a `pulse_interval` of {interval} milliseconds: it must be at least {least}, or one late report ends it"
+        )));
     }
     Ok(())
 }

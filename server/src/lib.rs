@@ -7,6 +7,7 @@ mod checked;
 mod console;
 pub mod events;
 pub mod extract;
+mod finish;
 mod frame;
 pub mod gate;
 pub mod heads;

@@ -92,6 +92,44 @@ impl PeerBuckets {
     }
 }
 
+/// Lets through the first few of a minute, of each of many: what anybody can cause as often as they like must not fill
+/// what is kept for good.
+#[derive(Debug, Default)]
+pub(crate) struct FirstFew {
+    minutes: Mutex<HashMap<String, Minute>>,
+}
+
+#[derive(Debug)]
+struct Minute {
+    until: Tick,
+    count: u32,
+}
+
+/// How many are let through.
+const FEW: u32 = 10;
+/// Of as many they are counted; of more, none is let through in that minute.
+const MOST_COUNTED: usize = 10_000;
+
+impl FirstFew {
+    /// Returns true for the first few of each minute.
+    pub(crate) fn takes(&self, of: &str, now: Tick) -> bool {
+        // Under the lock nothing panics half-way.
+        let mut minutes = self.minutes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(minute) = minutes.get_mut(of).filter(|minute| now < minute.until) {
+            minute.count = minute.count.saturating_add(1);
+            return minute.count <= FEW;
+        }
+        if minutes.len() >= MOST_COUNTED {
+            minutes.retain(|_, minute| now < minute.until);
+        }
+        if minutes.len() >= MOST_COUNTED {
+            return false;
+        }
+        minutes.insert(of.to_owned(), Minute { until: now + Duration::from_secs(60), count: 1 });
+        true
+    }
+}
+
 /// One customer's addresses: in IPv6 that is a network of 64 bits, of which one machine can use any.
 fn network_of(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
@@ -155,5 +193,19 @@ mod tests {
         }
 
         assert!(buckets.buckets.lock().unwrap().len() <= MOST_PEERS);
+    }
+
+    #[test]
+    fn the_first_few_of_a_minute_are_let_through_of_each() {
+        let few = FirstFew::default();
+        let takes = |of: &str, millis| (0..20).filter(|_| few.takes(of, at(millis))).count();
+
+        assert_eq!([takes("a", 0), takes("b", 0), takes("a", 59_999)], [10, 10, 0]);
+        assert_eq!(takes("a", 60_000), 10);
+        for number in 0..MOST_COUNTED {
+            few.takes(&number.to_string(), at(60_000));
+        }
+        assert!(!few.takes("one too many", at(60_000)) && few.minutes.lock().unwrap().len() == MOST_COUNTED);
+        assert!(few.takes("one too many", at(120_000)));
     }
 }

@@ -25,12 +25,19 @@ pub(crate) struct Slot<T> {
     turn: Mutex<()>,
 }
 
+/// Something that was read, and how far it is to be believed.
 #[derive(Debug)]
-struct Held<T> {
+pub(crate) struct Held<T> {
     /// The doubts there were when it was asked for: whatever came after may not be in it.
     doubts: u64,
     read_at: Tick,
     value: Arc<T>,
+}
+
+impl<T> Held<T> {
+    pub(crate) fn value(&self) -> &Arc<T> {
+        &self.value
+    }
 }
 
 impl<T> Default for Slot<T> {
@@ -60,9 +67,12 @@ impl<T: Send + Sync> Slot<T> {
     /// Returns what was read not longer ago than that, if nobody has put it in doubt since.
     pub(crate) fn within(&self, now: Tick, longest: Duration) -> Option<Arc<T>> {
         let held = self.held.load();
-        let held = held.as_ref()?;
-        let is_undoubted = held.doubts == self.doubts.load(Ordering::Acquire);
-        (is_undoubted && now - held.read_at < longest).then(|| Arc::clone(&held.value))
+        let held = held.as_ref().filter(|held| self.is_believed(held, now, longest))?;
+        Some(Arc::clone(&held.value))
+    }
+
+    fn is_believed(&self, held: &Held<T>, now: Tick, longest: Duration) -> bool {
+        held.doubts == self.doubts.load(Ordering::Acquire) && now - held.read_at < longest
     }
 
     /// Returns what was read last, however long ago.
@@ -81,11 +91,8 @@ impl<T: Send + Sync> Slot<T> {
         if let Some(held) = self.fresh(now) {
             return Ok(held);
         }
-        let turn = self.turn().await;
-        match self.fresh(now) {
-            Some(held) => Ok(held),
-            None => turn.read(now, read).await,
-        }
+        let held = self.turn().await.get(now, read).await?;
+        Ok(Arc::clone(&held.value))
     }
 
     /// Waits for the turn to read: as long as it is held, nobody else reads.
@@ -102,19 +109,41 @@ pub(crate) struct Turn<'s, T> {
 }
 
 impl<T: Send + Sync> Turn<'_, T> {
+    /// Returns what is held if nothing speaks against it, or else reads it.
+    ///
+    /// # Errors
+    /// Those of `read`; then everything stays as it was.
+    pub(crate) async fn get<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<Held<T>>>
+    where
+        F: Future<Output = Result<T>> + Send,
+    {
+        match self.slot.held.load_full() {
+            Some(held) if self.slot.is_believed(&held, now, BELIEVED) => Ok(held),
+            _ => self.read(now, read).await,
+        }
+    }
+
     /// Reads, and holds what is read.
     ///
     /// # Errors
     /// Those of `read`; then everything stays as it was.
-    pub(crate) async fn read<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<T>>
+    pub(crate) async fn read<F>(&self, now: Tick, read: impl FnOnce() -> F + Send) -> Result<Arc<Held<T>>>
     where
         F: Future<Output = Result<T>> + Send,
     {
         // Before the store is asked, so that a doubt which arises meanwhile counts.
         let doubts = self.slot.doubts.load(Ordering::Acquire);
         let value = Arc::new(read().await?);
-        self.slot.held.store(Some(Arc::new(Held { doubts, read_at: now, value: Arc::clone(&value) })));
-        Ok(value)
+        let held = Arc::new(Held { doubts, read_at: now, value });
+        self.slot.held.store(Some(Arc::clone(&held)));
+        Ok(held)
+    }
+
+    /// Holds what was made of something that was held, and believes it no longer than that: what has not been read
+    /// again is neither younger for it, nor beyond the doubts that have arisen since.
+    pub(crate) fn replace(&self, held: &Held<T>, value: T) {
+        let Held { doubts, read_at, .. } = *held;
+        self.slot.held.store(Some(Arc::new(Held { doubts, read_at, value: Arc::new(value) })));
     }
 }
 
@@ -151,6 +180,28 @@ mod tests {
 
         assert_eq!(slot.fresh(Tick::ORIGIN), None);
         assert_eq!(get(&slot, Tick::ORIGIN, 2).await, 2);
+    }
+
+    #[tokio::test]
+    async fn what_was_made_of_something_held_is_believed_no_longer_than_that() {
+        let slot = Slot::default();
+        let turn = slot.turn().await;
+        let later = Tick::ORIGIN + BELIEVED / 2;
+
+        let held = turn.get(Tick::ORIGIN, || async { Ok(1) }).await.unwrap();
+        turn.replace(&held, 2);
+        let held = turn.get(later, || async { Ok(3) }).await.unwrap();
+        turn.replace(&held, *held.value().as_ref() * 10);
+        assert_eq!(slot.fresh(later), Some(Arc::new(20)));
+        assert_eq!(slot.fresh(Tick::ORIGIN + BELIEVED), None, "it has not been read since");
+
+        // While something is made of what is held, somebody hears of something newer.
+        let held = turn.get(later, || async { Ok(4) }).await.unwrap();
+        slot.doubt();
+        turn.replace(&held, 30);
+        drop(turn);
+        assert_eq!((slot.fresh(later), slot.last()), (None, Some(Arc::new(30))));
+        assert_eq!(get(&slot, later, 5).await, 5);
     }
 
     #[tokio::test]

@@ -48,6 +48,14 @@ struct Shard {
     buckets: [AtomicU64; BUCKETS],
 }
 
+impl Shard {
+    fn is_zero(&self) -> bool {
+        let Self { allowed, denied, errors, latency_micros, buckets } = self;
+        let mut all = [allowed, denied, errors, latency_micros].into_iter().chain(buckets);
+        all.all(|counter| counter.load(Ordering::Relaxed) == 0)
+    }
+}
+
 /// What one harvest took out of a tag's counters.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Totals {
@@ -186,6 +194,12 @@ impl Counters {
             }
         }
         totals
+    }
+
+    /// Returns true if nothing was counted since the last harvest.
+    pub(super) fn is_zero(&self) -> bool {
+        let no_custom = self.custom.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
+        no_custom && self.shards.iter().all(Shard::is_zero)
     }
 
     #[inline]

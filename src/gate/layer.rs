@@ -4,6 +4,7 @@ use std::{
     fmt,
     future::Future,
     marker::PhantomData,
+    mem,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -32,7 +33,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// Lets an HTTP service do only what the gate lets pass.
 ///
 /// What passes is measured until its response begins (not until its body ends), by the client's clock. A status of 500
-/// or more, an error of the service, and a panic count as errors; a response that nobody waits for any more is counted
+/// or more, an error of the service, and a panic, wherever it is caught, count as errors; a response that nobody waits for any more is counted
 /// with the time that it had. What does not pass is answered at once: 429 with `Retry-After` and JSON,
 /// `{"error":"rate_limited","reason":"kill_signal"}`.
 ///
@@ -258,6 +259,19 @@ impl Drop for Call {
     }
 }
 
+/// Ends a call as an error when it is dropped: its service panicked. Whoever catches that may keep the future, and when
+/// the future goes nothing shows any more how the call ended.
+struct Unwinds<'a>(&'a mut Option<Call>);
+
+impl Drop for Unwinds<'_> {
+    fn drop(&mut self) {
+        if let Some(call) = self.0.take() {
+            // The limiter learns nothing from it, as its permit goes while the thread unwinds.
+            call.end(None);
+        }
+    }
+}
+
 impl<F, R, E> Future for GateFuture<F, R>
 where
     F: Future<Output = Result<Response<R>, E>>,
@@ -268,7 +282,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
             StateProjection::Passed { call, future } => {
-                let outcome = ready!(future.poll(cx));
+                let unwinds = Unwinds(call);
+                let polled = future.poll(cx);
+                mem::forget(unwinds);
+                let outcome = ready!(polled);
                 // Dropped here and not with the future, which may be kept for as long as its owner likes.
                 if let Some(call) = call.take() {
                     call.end(outcome.as_ref().map(Response::status).ok());

@@ -25,7 +25,11 @@ pub(super) struct Outbox {
     waiting: VecDeque<Batch>,
     /// What the control plane refused for what it says: not counted, and tried again tag by tag.
     refused: Tags,
+    /// The time of what was sent last; 0 if it was refused for it.
     last_ts: u64,
+    /// The latest time of what was sent before that and may have been counted, never to be forgotten: a control plane
+    /// may remember nothing of what is not later.
+    highest_ts: u64,
 }
 
 impl Outbox {
@@ -42,18 +46,25 @@ impl Outbox {
         any
     }
 
-    /// Returns what is to be sent next, and the time to write into it: later than any before.
+    /// Returns what is to be sent next, and the time to write into it: later than any before, but for those forgotten.
     ///
     /// Nothing overtakes a report that may have been counted: a control plane remembers the last few ids only.
     pub(super) fn next(&mut self, wall_ms: u64) -> Option<(&Batch, u64)> {
         let batch = self.waiting.front()?;
+        self.highest_ts = self.highest_ts.max(self.last_ts);
         self.last_ts = wall_ms.max(self.last_ts.saturating_add(1));
         Some((batch, self.last_ts))
     }
 
-    /// Forgets the times of reports that were refused for them.
+    /// Goes by the clock again after what was sent last was refused for its time.
     pub(super) fn forget_times(&mut self) {
         self.last_ts = 0;
+    }
+
+    /// Returns true if what was sent last is later than all that may have been counted: whoever has seen that time has
+    /// seen that very report.
+    pub(super) fn has_sent_the_latest(&self) -> bool {
+        self.last_ts > self.highest_ts
     }
 
     /// Takes what was sent last out: the control plane has it.
@@ -274,6 +285,28 @@ mod tests {
         let times: Vec<u64> = [1_000, 1_000, 5, 2_000].map(|wall| outbox.next(wall).unwrap().1).into();
 
         assert_eq!(times, [1_000, 1_001, 1_002, 2_000]);
+    }
+
+    #[test]
+    fn after_the_clock_went_back_a_report_is_not_the_latest_until_it_has_caught_up() {
+        let mut outbox = Outbox::default();
+        outbox.add(Vec::new(), 1);
+        let mut sent = |wall: u64, refused: bool| {
+            let ts = outbox.next(wall).unwrap().1;
+            let latest = outbox.has_sent_the_latest();
+            if refused {
+                outbox.forget_times();
+            }
+            (ts, latest)
+        };
+
+        assert_eq!([1_000, 1_000].map(|wall| sent(wall, false)), [(1_000, true), (1_001, true)]);
+        assert_eq!(sent(9_000, true), (9_000, true), "nobody has counted it");
+        assert_eq!(
+            [900, 900, 1_001].map(|wall| sent(wall, false)),
+            [(900, false), (901, false), (1_001, false)]
+        );
+        assert_eq!(sent(1_001, false), (1_002, true));
     }
 
     #[test]

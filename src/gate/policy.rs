@@ -1,6 +1,6 @@
 //! What the control plane allows.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, marker::PhantomData};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -12,8 +12,9 @@ use crate::text_table::TextTable;
 
 /// The limits that a fleet works under, as the control plane last gave them.
 ///
-/// In JSON, `globalMaxWeight` and `tagMaxWeights` hold numbers or `null`, which stands for no limit; unknown fields
-/// are ignored; everything but `globalMaxWeight` may be left out.
+/// In JSON, `globalMaxWeight` and `tagMaxWeights` hold numbers or `null`, which stands for no limit, as it does in
+/// `throttle`, where more than 100 is 100; unknown fields are ignored; everything but `globalMaxWeight` may be left out.
+/// At most 1,000 tags have limits, at most 1,000 are throttled, and none stands twice.
 ///
 /// # Examples
 /// ```
@@ -46,7 +47,7 @@ pub struct Policy {
     #[serde(default)]
     pub lease_duration_seconds: Option<u64>,
     /// How many of 100 calls of a tag to refuse.
-    #[serde(default, skip_serializing_if = "HashMap::is_empty")]
+    #[serde(default, deserialize_with = "throttle", skip_serializing_if = "HashMap::is_empty")]
     pub throttle: HashMap<String, u8>,
 }
 
@@ -83,7 +84,7 @@ mod limit {
     }
 }
 
-/// A policy names at most this many tags.
+/// A policy limits at most this many tags, and throttles as many.
 pub(crate) const MOST_TAGS: usize = 1_000;
 
 /// Limits by tag.
@@ -179,36 +180,57 @@ impl Serialize for TagWeights {
 
 impl<'de> Deserialize<'de> for TagWeights {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Limits;
-        impl<'de> Visitor<'de> for Limits {
-            type Value = TagWeights;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("limits by tag: an object of numbers")
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<TagWeights, E> {
-                Ok(TagWeights::default())
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TagWeights, A::Error> {
-                let mut limits = TagWeights::default();
-                while let Some((tag, limit)) = map.next_entry::<String, Option<f64>>()? {
-                    let Some(limit) = limit else { continue };
-                    if limits.len() == MOST_TAGS {
-                        return Err(de::Error::custom(format_args!(
-                            "more than {MOST_TAGS} tags have limits"
-                        )));
-                    }
-                    if limits.0.insert(&tag, limit).is_some() {
-                        return Err(de::Error::custom(format_args!("the tag `{tag}` stands twice")));
-                    }
-                }
-                Ok(limits)
-            }
-        }
-        deserializer.deserialize_any(Limits)
+        let mut limits = Self::default();
+        by_tag(deserializer, |tag, limit| limits.0.insert(tag, limit).is_none())?;
+        Ok(limits)
     }
+}
+
+fn throttle<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HashMap<String, u8>, D::Error> {
+    let mut percents = HashMap::new();
+    by_tag(deserializer, |tag, percent: u64| {
+        // Who asks for more than all of them asks for all of them.
+        let percent = u8::try_from(percent.min(100)).unwrap_or(100);
+        percents.insert(tag.to_owned(), percent).is_none()
+    })?;
+    Ok(percents)
+}
+
+/// Reads an object of numbers by tag and hands them to `take`, which returns false for a tag that stands twice; `null`
+/// is none, for a tag as for all of them.
+fn by_tag<'de, D, N>(deserializer: D, take: impl FnMut(&str, N) -> bool) -> Result<(), D::Error>
+where
+    D: Deserializer<'de>,
+    N: Deserialize<'de>,
+{
+    struct ByTag<N, T>(T, PhantomData<N>);
+    impl<'de, N: Deserialize<'de>, T: FnMut(&str, N) -> bool> Visitor<'de> for ByTag<N, T> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of numbers by tag")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<(), E> {
+            Ok(())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+            let mut count = 0;
+            while let Some((tag, number)) = map.next_entry::<String, Option<N>>()? {
+                let Some(number) = number else { continue };
+                if count == MOST_TAGS {
+                    return Err(de::Error::custom(format_args!("it names more than {MOST_TAGS} tags")));
+                }
+                count += 1;
+                if !(self.0)(&tag, number) {
+                    return Err(de::Error::custom(format_args!("the tag `{tag}` stands twice")));
+                }
+            }
+            Ok(())
+        }
+    }
+    deserializer.deserialize_any(ByTag(take, PhantomData))
 }
 
 #[cfg(test)]
@@ -225,6 +247,37 @@ mod tests {
 
         assert_eq!(policy, Policy { tag_max_weights: [("b", 2.0)].into(), ..Policy::default() });
         assert_eq!(parse(r#"{"globalMaxWeight":1,"tagMaxWeights":null}"#).unwrap().tag_max_weights.len(), 0);
+    }
+
+    #[test]
+    fn of_throttled_tags_null_is_none_and_more_than_all_is_all() {
+        let read = |throttle: &str| parse(&format!(r#"{{"globalMaxWeight":null,"throttle":{throttle}}}"#));
+
+        let policy = read(r#"{"a":30,"b":null,"c":101,"d":256,"e":18446744073709551615,"*":0}"#).unwrap();
+
+        let expected = [("a", 30), ("c", 100), ("d", 100), ("e", 100), ("*", 0)];
+        let expected = expected.map(|(tag, percent)| (tag.to_owned(), percent));
+        assert_eq!(policy, Policy { throttle: expected.into(), ..Policy::default() });
+        assert_eq!(read("null").unwrap(), Policy::default());
+        for bad in ["[]", "5", r#"{"a":-1}"#, r#"{"a":0.5}"#, r#"{"a":"5"}"#, r#"{"a":1,"a":2}"#] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_policy_limits_so_many_tags_and_throttles_so_many_and_no_more() {
+        let tags = |count: usize| {
+            let tags: Vec<String> = (0..count).map(|n| format!(r#""t{n}":5"#)).collect();
+            format!("{{{}}}", tags.join(","))
+        };
+        let most = format!(r#"{{"globalMaxWeight":1,"tagMaxWeights":{0},"throttle":{0}}}"#, tags(MOST_TAGS));
+        let policy = parse(&most).unwrap();
+        assert_eq!((policy.tag_max_weights.len(), policy.throttle.len()), (MOST_TAGS, MOST_TAGS));
+
+        for field in ["tagMaxWeights", "throttle"] {
+            let over = parse(&format!(r#"{{"globalMaxWeight":1,"{field}":{}}}"#, tags(MOST_TAGS + 1)));
+            assert!(over.unwrap_err().contains("more than 1000 tags"), "{field}");
+        }
     }
 
     #[test]

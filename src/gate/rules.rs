@@ -56,7 +56,17 @@ pub(super) struct Tag {
 
 impl Tag {
     fn new() -> Arc<Self> {
-        Arc::new(Self { counters: Counters::new(), throttled: AtomicU64::new(0), idle: AtomicU32::new(0) })
+        Self::idle_for(0)
+    }
+
+    /// Makes a tag that nobody has called yet: a policy names it, and may be the only one who ever does.
+    fn uncalled() -> Arc<Self> {
+        Self::idle_for(IDLE_HARVESTS)
+    }
+
+    fn idle_for(harvests: u32) -> Arc<Self> {
+        let (counters, throttled) = (Counters::new(), AtomicU64::new(0));
+        Arc::new(Self { counters, throttled, idle: AtomicU32::new(harvests) })
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -86,19 +96,32 @@ impl Retired {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(retired);
     }
 
+    /// Lets go of those under which nobody has counted, or can: while no report gets through there is no harvest that
+    /// would.
+    fn forget_uncounted(&self) {
+        let mut retired = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|(_, tag)| !(is_last(tag) && tag.counters.is_zero()));
+    }
+
     fn harvest(&self) -> Vec<(String, Totals)> {
         let mut retired = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut harvest = Vec::new();
         retired.retain(|(name, tag)| {
-            // A call that is under way still holds the rules that it began with, and with them the tag. Who let go
-            // of it did so after the last count, which is then seen below.
-            let last = Arc::strong_count(tag) == 1;
-            fence(Ordering::Acquire);
+            let last = is_last(tag);
             harvest.push((name.clone(), tag.harvest()));
             !last
         });
         harvest
     }
+}
+
+/// Returns true if nobody else can count under a tag any more; then all that was counted is seen.
+fn is_last(tag: &Arc<Tag>) -> bool {
+    // A call that is under way still holds the rules that it began with, and with them the tag. Who let go of it did so
+    // after the last count.
+    let last = Arc::strong_count(tag) == 1;
+    fence(Ordering::Acquire);
+    last
 }
 
 /// What a call is counted under.
@@ -126,7 +149,8 @@ impl Rules {
         rules
     }
 
-    /// Makes rules of another policy; the counts go on.
+    /// Makes rules of another policy; the counts go on. Where no place is left, tags of an earlier policy that nobody
+    /// has called give theirs up.
     pub(super) fn with_policy(&self, policy: Arc<Policy>) -> Self {
         let again = |key: &str, rule: &TagRule| TagRule::of(&policy, key, Arc::clone(&rule.tag));
         let mut rules = Self {
@@ -143,7 +167,7 @@ impl Rules {
             rules.tags.insert(key, again(key, rule));
         }
         rules.include_tags_of_policy();
-        rules
+        rules.without_idle_tags().unwrap_or(rules)
     }
 
     /// Makes the same rules with safe mode on or off.
@@ -173,6 +197,7 @@ impl Rules {
         if self.tags.iter().all(|(key, rule)| stays(key, rule)) {
             return None;
         }
+        self.retired.forget_uncounted();
         let mut tags = TextTable::default();
         for (key, rule) in self.tags.iter() {
             if stays(key, rule) {
@@ -207,7 +232,7 @@ impl Rules {
         for tag in named.chain(policy.throttle.keys().map(String::as_str)) {
             // Beyond `MOST_TAGS`, if need be: a limit has to hold whatever was called before.
             if ![DEFAULT_TAG, OTHER, ALL_TAGS].contains(&tag) && self.tags.get(tag).is_none() {
-                self.tags.insert(tag, TagRule::of(&policy, tag, Tag::new()));
+                self.tags.insert(tag, TagRule::of(&policy, tag, Tag::uncalled()));
             }
         }
     }
@@ -401,6 +426,29 @@ mod tests {
         assert_eq!(fewer.harvest().len(), 1);
         assert!(fewer.retired.0.lock().unwrap().is_empty());
         assert!(fewer.with_tag("new").is_some());
+    }
+
+    #[test]
+    fn policies_of_ever_new_names_leave_no_more_tags_than_one_and_no_count_is_lost() {
+        let mut rules = Rules::new(policy(&[]));
+        for round in 0..10 {
+            let names: Vec<String> = (0..MOST_TAGS).map(|n| format!("{round}-{n}")).collect();
+            let limits = names.iter().map(|name| (format!("l{name}"), 5.0)).collect();
+            let throttle = names.iter().map(|name| (name.clone(), 5)).collect();
+            // Nothing is harvested meanwhile, as while no report gets through.
+            rules = rules.with_policy(Arc::new(Policy {
+                tag_max_weights: limits,
+                throttle,
+                ..Policy::default()
+            }));
+            call(&rules, &names[0]);
+            assert!(rules.tags.len() <= 2 * MOST_TAGS, "{}", rules.tags.len());
+            assert!(rules.retired.0.lock().unwrap().len() <= 3 * MOST_TAGS);
+        }
+
+        let harvest = rules.harvest();
+        assert_eq!(harvest.iter().map(|(_, totals)| totals.allowed).sum::<u64>(), 10);
+        assert!(rules.retired.0.lock().unwrap().is_empty());
     }
 
     #[test]

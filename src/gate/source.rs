@@ -109,6 +109,8 @@ enum Failed {
     Unknown(Error),
     /// It was refused, and by the control plane's clock it was not of the time it said.
     Skewed(Error),
+    /// A report of this time, or of a later one, was seen before: this one perhaps.
+    Replayed(Error),
 }
 
 impl From<Error> for Failed {
@@ -185,7 +187,12 @@ impl GateSource {
                 outbox.add(self.rules.load().harvest(), self.wall_ms());
                 continue;
             };
-            let error = match self.pulse(batch, ts).await {
+            let sent = match self.pulse(batch, ts).await {
+                // It was this very one: somebody on the way has sent it twice.
+                Err(Failed::Replayed(_)) if outbox.has_sent_the_latest() => Ok(None),
+                sent => sent.map(Some),
+            };
+            let error = match sent {
                 Ok(policy) => {
                     outbox.acknowledge();
                     // Only its time was wrong.
@@ -202,7 +209,11 @@ impl GateSource {
                     outbox.divide(self.wall_ms());
                     error
                 }
-                Err(Failed::Unknown(error)) => return Reported { error: Some(error), ..reported },
+                // A replay of a later one, from before the clock went back, says nothing of this one: it is kept until
+                // its time is late enough.
+                Err(Failed::Unknown(error) | Failed::Replayed(error)) => {
+                    return Reported { error: Some(error), ..reported };
+                }
             };
             reported.error = Some(error);
             refusals += 1;
@@ -212,8 +223,8 @@ impl GateSource {
         }
     }
 
-    /// Sends one report, and returns the policy; `None` where it turns out that it was counted before.
-    async fn pulse(&self, batch: &Batch, ts: u64) -> Result<Option<Bytes>, Failed> {
+    /// Sends one report, and returns the policy.
+    async fn pulse(&self, batch: &Batch, ts: u64) -> Result<Bytes, Failed> {
         const OPERATION: &str = "report to the control plane";
         let identity = &self.identity;
         let payload = batch.payload(&identity.instance_id, identity.site_id.as_deref(), ts);
@@ -236,14 +247,14 @@ impl GateSource {
             let policy = response.body.read_all(BODY_LIMIT).await?;
             // Whatever else answers with a success, a proxy or a portal, has not counted anything.
             read_policy(&policy)?;
-            return Ok(Some(policy));
+            return Ok(policy);
         }
         let error = self.refusal(&response, OPERATION, uri);
-        if status == StatusCode::UNAUTHORIZED && self.correct_clock(&response) {
+        if status == StatusCode::UNAUTHORIZED && self.correct_clock(&response, ts) {
             return Err(Failed::Skewed(error));
         }
         Err(match (status, said_by_an_api(response).await) {
-            (StatusCode::CONFLICT, Some(answer)) if is_replayed(&answer) => return Ok(None),
+            (StatusCode::CONFLICT, Some(answer)) if is_replayed(&answer) => Failed::Replayed(error),
             (
                 StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE | StatusCode::UNPROCESSABLE_ENTITY,
                 Some(_),
@@ -252,20 +263,27 @@ impl GateSource {
         })
     }
 
-    /// Goes by the control plane's clock from here on, if ours is far from it; false if it is not.
-    fn correct_clock(&self, response: &Response) -> bool {
+    /// Returns true if a report was refused that was written at another time than it is by the control plane's clock,
+    /// and goes by that clock from here on if ours is far from it.
+    fn correct_clock(&self, response: &Response, ts: u64) -> bool {
         let date = response.headers.get(header::DATE).and_then(|date| http_date(date.to_str().ok()?));
         let date_ms = date.and_then(|date| i64::try_from(date).ok()?.checked_mul(1_000));
-        let (Some(date_ms), Ok(ours)) = (date_ms, i64::try_from(self.wall_ms())) else { return false };
-        if ours.abs_diff(date_ms) <= SKEW_MS.unsigned_abs() {
+        let is_far = |ours: i64, theirs: i64| ours.abs_diff(theirs) > SKEW_MS.unsigned_abs();
+        let (Some(date_ms), Ok(ts)) = (date_ms, i64::try_from(ts)) else { return false };
+        if !is_far(ts, date_ms) {
             return false;
         }
-        let before = self.clock_offset_ms.load(Ordering::Relaxed);
-        let offset = before.saturating_add(date_ms.saturating_sub(ours));
-        // Ours may have been put right since.
-        let offset = if offset.abs() <= SKEW_MS { 0 } else { offset };
-        self.clock_offset_ms.store(offset, Ordering::Relaxed);
-        tracing::warn!(offset_ms = offset, "the clock of this machine differs from the control plane's");
+        // A report may be of another time than our clock's: later than those before, which were written while it was
+        // ahead.
+        let ours = i64::try_from(self.wall_ms()).unwrap_or(i64::MAX);
+        if is_far(ours, date_ms) {
+            let before = self.clock_offset_ms.load(Ordering::Relaxed);
+            let offset = before.saturating_add(date_ms.saturating_sub(ours));
+            // Ours may have been put right since.
+            let offset = if offset.abs() <= SKEW_MS { 0 } else { offset };
+            self.clock_offset_ms.store(offset, Ordering::Relaxed);
+            tracing::warn!(offset_ms = offset, "the clock of this machine differs from the control plane's");
+        }
         true
     }
 
@@ -364,6 +382,10 @@ impl GateSource {
                 (ErrorKind::PermissionDenied, "check that the keys belong to this organisation")
             }
             StatusCode::NOT_FOUND => (ErrorKind::NotFound, "check the base URL"),
+            StatusCode::CONFLICT => (
+                ErrorKind::Conflict,
+                "nothing to do here: it is sent again, and counted once its time is later than those before",
+            ),
             StatusCode::TOO_MANY_REQUESTS => {
                 (ErrorKind::LimitExceeded, "the control plane asks for fewer reports")
             }

@@ -19,7 +19,7 @@ use super::{
     ladder::{Failed, Ladder, News, Start},
     product::Product,
     pulse::{Pulse, Stop},
-    status::{Origin, Outcome, StalePolicy, Status},
+    status::{Origin, Outcome, Polled, StalePolicy, Status},
 };
 use crate::{
     Error, ErrorKind,
@@ -107,6 +107,8 @@ struct State {
     last_error: Option<(String, ErrorKind)>,
     consecutive_failures: u64,
     failures: u64,
+    /// The source asked to be left alone until then.
+    not_before: Tick,
     bytes: u64,
     quarantined: Option<Revision>,
     warned_of_age: bool,
@@ -129,6 +131,8 @@ enum Brought<S> {
     /// The state that is being served, under the name that it has now.
     Same(Revision),
     News(News<S>),
+    /// What a change made of the state that is being served.
+    Changed(News<S>),
 }
 
 impl<P: Product> Feed<P> {
@@ -182,6 +186,7 @@ impl<P: Product> Feed<P> {
             last_error: start.failure,
             consecutive_failures: failures,
             failures,
+            not_before: now + start.asked_to_wait.min(LONGEST_WAIT),
             bytes: start.bytes,
             quarantined: start.quarantined,
             warned_of_age: false,
@@ -308,6 +313,11 @@ impl<P: Product> Feed<P> {
     /// once is not asked for again: as long as the source offers nothing else, polls bring `Unchanged` and the
     /// status keeps the error.
     pub async fn poll(&self) -> Result<Outcome, P::Error> {
+        self.poll_to_confirm().await.map(|polled| polled.outcome)
+    }
+
+    /// Does what [`poll`](Self::poll) does, and says what that proves.
+    pub(crate) async fn poll_to_confirm(&self) -> Result<Polled, P::Error> {
         let current = self.load_full();
         let since = {
             let state = self.state();
@@ -324,11 +334,11 @@ impl<P: Product> Feed<P> {
     /// # Errors
     /// When the source cannot be read or the document is refused; what is served stays.
     pub async fn refresh(&self) -> Result<Outcome, P::Error> {
-        self.refresh_from(None, false).await
+        self.refresh_from(None, false).await.map(|polled| polled.outcome)
     }
 
-    async fn refresh_from(&self, since: Option<Revision>, polling: bool) -> Result<Outcome, P::Error> {
-        let Some(source) = &self.inner.source else { return Ok(Outcome::Unchanged) };
+    async fn refresh_from(&self, since: Option<Revision>, polling: bool) -> Result<Polled, P::Error> {
+        let Some(source) = &self.inner.source else { return Ok(Polled::UNPROVEN) };
         let ticket = self.inner.tickets.fetch_add(1, Ordering::Relaxed) + 1;
         let built = self.build_from(&**source, since.as_ref(), polling).await;
         let (result, keep) = self.settle(ticket, built);
@@ -350,7 +360,7 @@ impl<P: Product> Feed<P> {
             Load::Unchanged => return Ok(Brought::Nothing),
             Load::Snapshot(document) => document,
             Load::Delta(delta) => match self.apply(&delta) {
-                Some(news) => return Ok(Brought::News(news)),
+                Some(news) => return Ok(Brought::Changed(news)),
                 None => whole(source).await.map_err(not_loaded)?,
             },
         };
@@ -380,15 +390,17 @@ impl<P: Product> Feed<P> {
         &self,
         ticket: u64,
         built: Result<Brought<P::Snapshot>, Failed<P::Error>>,
-    ) -> (Result<Outcome, P::Error>, Option<Kept>) {
+    ) -> (Result<Polled, P::Error>, Option<Kept>) {
         let mut state = self.state();
         if ticket < state.ticket {
-            return (built.map(|_| Outcome::Unchanged).map_err(|failed| failed.error), None);
+            return (built.map(|_| Polled::UNPROVEN).map_err(|failed| failed.error), None);
         }
         state.ticket = ticket;
+        let asked_to_wait = built.as_ref().err().and_then(|failed| P::retry_after(&failed.error));
+        state.not_before = self.inner.clock.now() + asked_to_wait.unwrap_or_default().min(LONGEST_WAIT);
         match built {
             // Unchanged since a document that was refused: what is served is still not what the source has.
-            Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Outcome::Unchanged), None),
+            Ok(Brought::Nothing) if state.quarantined.is_some() => (Ok(Polled::UNPROVEN), None),
             Ok(brought) => {
                 let now = self.inner.clock.now();
                 if state.consecutive_failures > 0 {
@@ -401,13 +413,15 @@ impl<P: Product> Feed<P> {
                 state.last_error = None;
                 state.consecutive_failures = 0;
                 state.quarantined = None;
-                let news = match brought {
-                    Brought::News(news) => news,
-                    Brought::Nothing => return (Ok(Outcome::Unchanged), None),
+                let unchanged = Polled { outcome: Outcome::Unchanged, is_confirmed: true };
+                let (news, is_confirmed) = match brought {
+                    Brought::News(news) => (news, true),
+                    Brought::Changed(news) => (news, false),
+                    Brought::Nothing => return (Ok(unchanged), None),
                     Brought::Same(revision) => {
                         // Else every further poll would ask by a name that the source no longer knows.
                         state.revision = Some(revision);
-                        return (Ok(Outcome::Unchanged), None);
+                        return (Ok(unchanged), None);
                     }
                 };
                 state.revision = Some(news.revision.clone());
@@ -422,7 +436,7 @@ impl<P: Product> Feed<P> {
                 state.bytes = news.bytes;
                 // Under the lock, so that versions are swapped in the order they are counted.
                 self.inner.current.store(Arc::new(loaded));
-                (Ok(Outcome::Swapped(version)), news.kept)
+                (Ok(Polled { outcome: Outcome::Swapped(version), is_confirmed }), news.kept)
             }
             Err(Failed { error, refused }) => {
                 state.fail::<P>(&error);
@@ -489,16 +503,18 @@ impl<P: Product> Feed<P> {
             backoff.fail();
         }
         let mut listen = true;
-        let mut asked_to_wait = Duration::ZERO;
         loop {
             let interval =
                 self.inner.product.interval(&self.load().snapshot).unwrap_or(schedule.poll_interval);
             let usual = if schedule.jitter { backoff.jittered(interval) } else { interval };
-            let pause = backoff.pause().map_or(usual, |p| p.min(usual)).max(asked_to_wait);
-            let woken = self.wait(&**source, clock.now() + pause, stop, listen).await;
+            let pause = backoff.pause().map_or(usual, |p| p.min(usual));
+            let due = (clock.now() + pause).max(self.state().not_before);
+            let woken = self.wait(&**source, due, stop, listen).await;
             let told = matches!(woken, Wake::Changed(_));
             match woken {
                 Wake::Stop => return,
+                // Somebody else was told meanwhile when to come back.
+                Wake::Due if clock.now() < self.state().not_before => continue,
                 Wake::Due => listen = true,
                 Wake::Changed(Ok(())) => {}
                 Wake::Changed(Err(error)) => {
@@ -510,12 +526,10 @@ impl<P: Product> Feed<P> {
             }
             let outcome = poll(self.clone()).await;
             let fruitless = !matches!(outcome, Ok(Outcome::Swapped(_)));
-            asked_to_wait = Duration::ZERO;
             match outcome {
                 Ok(_) => backoff.reset(),
                 Err(error) => {
                     backoff.fail();
-                    asked_to_wait = P::retry_after(&error).unwrap_or_default().min(LONGEST_WAIT);
                     tracing::warn!(product = P::NAME, error = %chain(&error), "refresh failed, serving what was loaded before");
                 }
             }

@@ -146,6 +146,7 @@ impl Ladder {
             "the source failed at the start, serving what is left"
         );
         start.failure = Some((chain(&error), P::kind(&error)));
+        start.asked_to_wait = P::retry_after(&error).unwrap_or_default();
         start.quarantined = refused;
         Ok(start)
     }
@@ -367,6 +368,8 @@ pub(super) struct Start<S> {
     pub(super) age: Duration,
     pub(super) kept_at: Option<SystemTime>,
     pub(super) failure: Option<(String, ErrorKind)>,
+    /// For how long the source asked to be left alone.
+    pub(super) asked_to_wait: Duration,
     pub(super) quarantined: Option<Revision>,
 }
 
@@ -381,6 +384,7 @@ impl<S> Start<S> {
             age: Duration::ZERO,
             kept_at: None,
             failure: None,
+            asked_to_wait: Duration::ZERO,
             quarantined: None,
         }
     }

@@ -21,6 +21,21 @@ pub enum Outcome {
     Unchanged,
 }
 
+/// What a refresh came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Polled {
+    pub(crate) outcome: Outcome,
+    /// Whether what is served is the state that the source had when it was asked, or a later one. Not after a change that
+    /// was applied, which leads on from what was served and may have been told before; nor where the answer no longer
+    /// counts, or is a document that was refused.
+    pub(crate) is_confirmed: bool,
+}
+
+impl Polled {
+    /// Nothing new, and no proof that there is none.
+    pub(crate) const UNPROVEN: Self = Self { outcome: Outcome::Unchanged, is_confirmed: false };
+}
+
 /// Where what is served came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -181,8 +181,12 @@ impl AsyncNexusClient {
         self.0.shared.evaluate(keys, user_id, &attributes).await
     }
 
-    /// Ends the client; see [`NexusClient::close`].
+    /// Ends the client; see [`NexusClient::close`]. A callback may wait for it, too, on the thread that called it.
     pub async fn close(&self) {
+        // Asked here: the thread that the call is made on would wait for the one that waits for the call.
+        if !self.0.shared.may_wait_for_thread() {
+            return self.0.shared.end();
+        }
         // Without a thread to wait on, the client ends all the same, a moment later.
         let _ = self
             .on(|client| {

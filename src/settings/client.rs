@@ -7,9 +7,9 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     pin::pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     task::Poll,
-    thread,
+    thread::{self, ThreadId},
     time::{Duration, SystemTime},
 };
 
@@ -22,7 +22,7 @@ use super::{
     files::Files,
     layers::Layers,
     model::{KeyType, SyncSnapshot},
-    patches::{Patch, Patches},
+    patches::{Now, Patch, Patches},
     product::SettingsProduct,
     service::Service,
     snapshot::Snapshot,
@@ -90,6 +90,11 @@ pub(super) struct Shared {
     stop: Stop,
     /// Given when the thread has ended.
     ended: Stop,
+    /// Which thread that is, once it runs.
+    thread: OnceLock<ThreadId>,
+    /// Says which process this is, and which one the thread is in.
+    process: fn() -> u32,
+    owner: u32,
 }
 
 /// The pauses before the client's thread goes on, should it panic.
@@ -123,6 +128,8 @@ pub(super) struct Parts {
     pub(super) key_type: Option<KeyType>,
     pub(super) ttl: Duration,
     pub(super) clock: Arc<dyn Clock>,
+    /// Says which process this is.
+    pub(super) process: fn() -> u32,
 }
 
 impl NexusClient {
@@ -141,7 +148,7 @@ impl NexusClient {
     }
 
     pub(super) fn start(parts: Parts) -> Result<Self, NexusError> {
-        let Parts { service, product, ladder, layers, files, key_type, ttl, clock } = parts;
+        let Parts { service, product, ladder, layers, files, key_type, ttl, clock, process } = parts;
         // What is kept are the service's answers, and so each change has to be one.
         let takes_patches = product.seal.is_none();
         let source = Arc::new(SettingsSource::new(Arc::clone(&service), Arc::clone(&clock), takes_patches));
@@ -160,12 +167,16 @@ impl NexusClient {
             ttl,
             stop: Stop::new(),
             ended: Stop::new(),
+            thread: OnceLock::new(),
+            process,
+            owner: process(),
         });
-        shared.adopt(false);
+        shared.adopt(None);
         let client = Self { _last: Arc::new(EndOnDrop(Arc::clone(&shared))), shared: Arc::clone(&shared) };
         thread::Builder::new().name("leverframe-settings".to_owned()).spawn(move || {
             // Also when the thread panics, so that nobody waits for it for ever.
             let _ended = StopOnDrop(shared.ended.clone());
+            shared.thread.get_or_init(|| thread::current().id());
             shared.run_whatever_happens();
         })?;
         Ok(client)
@@ -289,9 +300,7 @@ impl NexusClient {
     pub fn sync(&self) -> Result<(), NexusError> {
         self.shared.check_open()?;
         let _call = self.shared.source.call();
-        let polled = block_on(self.shared.feed.poll());
-        self.shared.adopt(polled.is_ok());
-        polled.map(drop)
+        block_on(self.shared.poll()).map(drop)
     }
 
     /// Has the service tell of changes, which are fetched at once; a connection that is lost is opened again, for ever.
@@ -348,10 +357,12 @@ impl NexusClient {
 
     /// Ends the client for all its clones: nothing is asked any more, and the files of secrets are gone. What is in
     /// memory can still be read.
+    ///
+    /// Waits for the client's thread, and so for a callback that it is running; but not where it is called from that
+    /// callback, nor in a process that was forked off, where the thread is not.
     pub fn close(&self) {
         self.shared.end();
-        // The thread itself may be the one that closes, from a callback.
-        if thread::current().name() != Some("leverframe-settings") {
+        if self.shared.may_wait_for_thread() {
             block_on(self.shared.ended.stopped());
         }
     }
@@ -398,24 +409,39 @@ impl Shared {
 
     async fn run(self: &Arc<Self>) {
         let schedule = Schedule::every(self.ttl).jittered();
-        let polling = self.feed.run(schedule, &self.stop, |feed| {
+        let polling = self.feed.run(schedule, &self.stop, |_| {
             let shared = Arc::clone(self);
             async move {
                 // A client that ends meanwhile does not wait for an answer.
-                let polled = until(shared.stop.stopped(), feed.poll()).await;
-                let Some(polled) = polled else { return Ok(Outcome::Unchanged) };
-                shared.adopt(polled.is_ok());
-                polled
+                let polled = until(shared.stop.stopped(), shared.poll()).await;
+                polled.unwrap_or(Ok(Outcome::Unchanged))
             }
         });
         polling.await;
     }
 
-    /// Takes over what the feed has: into files first, then into the view, then to those who want to know.
-    fn adopt(&self, confirmed: bool) {
+    /// Asks for news and takes them over.
+    async fn poll(&self) -> Result<Outcome, NexusError> {
+        let (written, unconfirmed) = {
+            let adopted = self.adopted();
+            (adopted.patches.last(), adopted.patches.len())
+        };
+        if unconfirmed > 0 {
+            // What the stream told may be from before they were written, and confirms nothing.
+            self.source.stream().look_anew();
+        }
+        let polled = self.feed.poll_to_confirm().await;
+        let is_confirmed = polled.as_ref().is_ok_and(|polled| polled.is_confirmed);
+        self.adopt(is_confirmed.then_some(written));
+        polled.map(|polled| polled.outcome)
+    }
+
+    /// Takes over what the feed has, into files first, then into the view, then to those who want to know; and takes own
+    /// writes for confirmed up to this one.
+    fn adopt(&self, confirmed: Option<u64>) {
         let mut adopted = self.adopted();
-        if confirmed {
-            adopted.patches.clear();
+        if let Some(number) = confirmed {
+            adopted.patches.confirm(number);
         }
         let loaded = self.feed.load_full();
         let layers_changed = self.layers.refresh();
@@ -443,16 +469,24 @@ impl Shared {
     }
 
     /// Lets a write be seen at once: by what the service says of it, or else by what was written.
-    pub(super) async fn after_write(&self, patch: Option<Patch>) {
+    pub(super) async fn after_write(&self, patch: Patch) {
+        let number = self.adopted().patches.number();
         self.source.stream().look_anew();
-        let polled = self.feed.poll().await;
+        let polled = self.feed.poll_to_confirm().await;
         if let Err(error) = &polled {
             tracing::warn!(error = %crate::error::chain(error), "written, and not confirmed yet");
-            if let Some(patch) = patch {
-                self.adopted().patches.add(patch);
-            }
         }
-        self.adopt(polled.is_ok());
+        let is_confirmed = polled.is_ok_and(|polled| polled.is_confirmed);
+        if !is_confirmed {
+            self.adopted().patches.add(number, patch);
+        }
+        self.adopt(is_confirmed.then_some(number));
+    }
+
+    /// Returns what is known of an entry of the service's own once it is deleted: where anything is inherited, one of the
+    /// same name may be, too.
+    pub(super) fn deleted<V>(&self) -> Now<V> {
+        if self.feed.load().snapshot.inherits() { Now::Unknown } else { Now::Gone }
     }
 
     pub(super) fn check_open(&self) -> Result<(), NexusError> {
@@ -488,7 +522,12 @@ impl Shared {
         }
     }
 
-    fn end(&self) {
+    /// Returns false on the client's own thread, and in another process than the one that has it.
+    pub(super) fn may_wait_for_thread(&self) -> bool {
+        (self.process)() == self.owner && self.thread.get() != Some(&thread::current().id())
+    }
+
+    pub(super) fn end(&self) {
         self.stop.stop();
         self.source.stream().stop();
         self.files.close();
@@ -513,3 +552,6 @@ async fn until<A, B>(first: impl Future<Output = A>, second: impl Future<Output 
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    process,
     sync::Arc,
     time::Duration,
 };
@@ -16,6 +17,7 @@ use super::{
     files::Files,
     identity,
     layers::Layers,
+    model::KeyType,
     product::SettingsProduct,
     sealed::Seal,
     service::{Service, check_endpoint},
@@ -204,7 +206,8 @@ impl NexusClientBuilder {
     }
 
     /// Keeps what the service last sent in a cache, sealed with a key of 32 characters or more, so that a client starts
-    /// while the service cannot be had. Whoever has the key reads what is kept. Cargo feature `signed`.
+    /// while the service cannot be had. Clients of other services, or with another kind of key, keep theirs apart in the same
+    /// cache. Whoever has the key reads what is kept. Cargo feature `signed`.
     pub fn cache(mut self, cache: Arc<dyn CacheStore>, cache_key: Secret) -> Self {
         self.cache = Some((cache, cache_key));
         self
@@ -278,7 +281,7 @@ impl NexusClientBuilder {
         Ok(client)
     }
 
-    fn parts(self) -> Result<Parts, NexusError> {
+    pub(super) fn parts(self) -> Result<Parts, NexusError> {
         let (api_key, wif) = (self.api_key, self.wif);
         let endpoint = endpoint_of(self.endpoint)?;
         let ttl = self.ttl.unwrap_or(TTL);
@@ -320,8 +323,11 @@ impl NexusClientBuilder {
         let mut ladder = Ladder::new().with_stale_policy(policy, self.max_stale.unwrap_or(Duration::MAX));
         let mut seal = None;
         if let Some((cache, cache_key)) = self.cache {
-            seal = Some(Seal::new(&cache_key, &endpoint)?);
-            let place = &hex(&Sha256::digest(&endpoint))[..16];
+            // What one kind of key is sent is not for another: a public key is sent no secrets.
+            let kind = credentials.key_type().map_or("wif", KeyType::word);
+            let owner = format!("{kind} {endpoint}");
+            seal = Some(Seal::new(&cache_key, &owner)?);
+            let place = &hex(&Sha256::digest(&owner))[..16];
             ladder = ladder.with_keep(Keep::in_store(cache, &format!("settings.{place}"))?);
         }
         let service = Service::new(&endpoint, transport, Arc::clone(&credentials), standing, self.deadline);
@@ -334,6 +340,7 @@ impl NexusClientBuilder {
             key_type: credentials.key_type(),
             ttl,
             clock,
+            process: process::id,
         })
     }
 }

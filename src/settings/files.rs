@@ -3,21 +3,21 @@
 //! Each client has a folder of its own that only its user may enter, below the user's runtime folder or else the
 //! temporary one, under a name that nobody can guess; the files in it are named by a keyed hash, so that a listing tells
 //! nothing. What did not change is not written again. The folder goes with the client; one whose process died is removed
-//! at the next start of any client: it is known by a lock that the system gave up. A process that was forked off takes
+//! at the next start of any client of the same user: it is known by a lock that the system gave up. Where it was taken away
+//! and something else is in its place, that is left alone and another one is made. A process that was forked off takes
 //! nothing of its parent's away: it makes a folder of its own when it needs one.
 
 use std::{
     collections::BTreeMap,
-    fs::{self, DirBuilder, File, TryLockError},
+    fs,
     hash::{BuildHasher, RandomState},
-    io::{self, Write},
+    io,
     path::{Path, PathBuf},
     process,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -25,16 +25,10 @@ use arc_swap::ArcSwap;
 use super::{
     NexusError,
     error::shown,
+    folder::{self, Folder, Id},
     model::{Form, SecretEntry},
 };
-use crate::{config::ambient_environment, durable, rfc3339, text_table::TextTable, traits::Clock};
-
-/// What the name of every folder begins with.
-const PREFIX: &str = "leverframe-settings";
-/// The file that its process holds locked.
-const OWNER: &str = "owner";
-/// A folder without an owner may be one that is just being made, if it is younger.
-const OWNERLESS: Duration = Duration::from_secs(3_600);
+use crate::{config::ambient_environment, durable, text_table::TextTable, traits::Clock};
 
 /// The file secrets of one client.
 #[derive(Debug)]
@@ -61,21 +55,24 @@ struct State {
 #[derive(Debug)]
 struct Written {
     path: PathBuf,
+    id: Id,
     version: u32,
     digest: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
-    At(PathBuf),
+    /// A file, and the folder that it was put in.
+    At(PathBuf, Id),
     Failed(io::ErrorKind, String),
 }
 
-#[derive(Debug)]
-struct Folder {
-    path: PathBuf,
-    /// Held for as long as the process lives; the system lets go of it, however the process ends.
-    _owner: File,
+impl Place {
+    /// Returns true if somebody took the file, or the whole folder, even if there is another one in its place.
+    fn is_disturbed(&self) -> bool {
+        let Self::At(path, folder) = self else { return false };
+        !folder.is_at(durable::parent(path)) || fs::symlink_metadata(path).is_err()
+    }
 }
 
 impl Files {
@@ -86,7 +83,7 @@ impl Files {
     }
 
     fn of_process(base: PathBuf, clock: Arc<dyn Clock>, process: fn() -> u32) -> Self {
-        clear_leftovers(&base, clock.wall());
+        folder::clear_leftovers(&base, clock.wall());
         Self {
             base,
             clock,
@@ -109,15 +106,14 @@ impl Files {
             self.settle(secrets);
         }
         let place = match look()? {
-            // Somebody took the file, or the whole folder: it is put there again.
-            Place::At(path) if fs::symlink_metadata(&path).is_err() => {
+            place if place.is_disturbed() => {
                 self.settle(secrets);
                 look()?
             }
             place => place,
         };
         Some(match place {
-            Place::At(path) => Ok(path),
+            Place::At(path, _) => Ok(path),
             Place::Failed(kind, reason) => Err(NexusError::Io(io::Error::new(kind, reason))),
         })
     }
@@ -133,6 +129,10 @@ impl Files {
         if wanted.is_empty() && state.folder.is_none() {
             return;
         }
+        if state.folder.as_ref().is_some_and(|folder| !folder.is_there()) {
+            // What stands in its place is not looked into.
+            state.written.clear();
+        }
         let gone: Vec<String> =
             state.written.keys().filter(|key| !wanted.contains_key(key.as_str())).cloned().collect();
         for written in gone.iter().filter_map(|key| state.written.remove(key)) {
@@ -142,7 +142,7 @@ impl Files {
             .into_iter()
             .map(|(key, secret)| {
                 let place = match self.put(&mut state, key, secret) {
-                    Ok(path) => Place::At(path),
+                    Ok(place) => place,
                     Err(error) => {
                         tracing::warn!(key = shown(key), %error, "a secret could not be written to its file");
                         Place::Failed(error.kind(), format!("the secret `{}`: {error}", shown(key)))
@@ -163,52 +163,46 @@ impl Files {
         state.written.clear();
         self.places.store(Arc::default());
         if let Some(folder) = state.folder.take() {
-            remove_folder(&folder.path);
+            folder.remove();
         }
     }
 
-    fn put(&self, state: &mut State, key: &str, secret: &SecretEntry) -> io::Result<PathBuf> {
+    fn put(&self, state: &mut State, key: &str, secret: &SecretEntry) -> io::Result<Place> {
         let digest = self.names.hash_one((key, secret.value.expose(), secret.form == Form::FileInBase64));
         if let Some(written) = state.written.get(key)
+            && let Some(folder) = &state.folder
             && (written.version, written.digest) == (secret.version, digest)
-            && fs::symlink_metadata(&written.path).is_ok_and(|found| found.is_file())
+            && written.id.is_at(&written.path)
         {
-            return Ok(written.path.clone());
+            return Ok(Place::At(written.path.clone(), folder.id()));
         }
         let content = secret.decoded()?;
-        let folder = self.folder(state)?;
+        let (folder, folder_id) = self.folder(state)?;
         let name = |salt: u8| self.names.hash_one((key, salt));
         let path = folder.join(format!("{:016x}{:016x}", name(0), name(1)));
         durable::replace(&path, &content)?;
-        let written = Written { path: path.clone(), version: secret.version, digest };
+        let id = Id::of(&fs::symlink_metadata(&path)?);
+        let written = Written { path: path.clone(), id, version: secret.version, digest };
         state.written.insert(key.to_owned(), written);
-        Ok(path)
+        Ok(Place::At(path, folder_id))
     }
 
-    /// Returns the folder, which is made where there is none; where it is gone, at the place where it was.
-    fn folder(&self, state: &mut State) -> io::Result<PathBuf> {
-        if let Some(folder) = &state.folder {
-            if fs::symlink_metadata(&folder.path).is_ok_and(|found| found.is_dir()) {
-                return Ok(folder.path.clone());
-            }
-            tracing::warn!(folder = %folder.path.display(), "the folder of file secrets was taken away");
-            let path = folder.path.clone();
+    /// Returns the folder, which is made where there is none; where it is gone, at the place where it was if that is free.
+    fn folder(&self, state: &mut State) -> io::Result<(PathBuf, Id)> {
+        if let Some(taken) = state.folder.take_if(|folder| !folder.is_there()) {
+            let path = taken.path().to_owned();
+            tracing::warn!(folder = %path.display(), "the folder of file secrets was taken away");
+            state.written.clear();
             // A name that is known by now may have been taken by somebody else; then another one is made.
-            state.folder = make_folder(&path).and_then(|()| own(path, self.clock.wall())).unwrap_or_default();
+            state.folder = Folder::make_at(path, self.clock.wall()).unwrap_or_default();
         }
         // Whoever clears leftovers may take a folder for one in the moment before it is locked.
         const ATTEMPTS: usize = 3;
         for _ in 0..ATTEMPTS {
             if let Some(folder) = &state.folder {
-                return Ok(folder.path.clone());
+                return Ok((folder.path().to_owned(), folder.id()));
             }
-            let made = durable::make_temporary(&self.base, PREFIX).map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("no folder can be made in `{}`: {error}", self.base.display()),
-                )
-            })?;
-            state.folder = own(made, self.clock.wall())?;
+            state.folder = Folder::make(&self.base, self.clock.wall())?;
         }
         Err(io::Error::other("the folder is taken away as soon as it is made"))
     }
@@ -237,66 +231,6 @@ fn default_base() -> PathBuf {
     let runtime = ambient_environment(&["XDG_RUNTIME_DIR"]).into_iter().next();
     let runtime = runtime.map(|(_, dir)| PathBuf::from(dir.expose()));
     runtime.filter(|dir| dir.is_absolute() && dir.is_dir()).unwrap_or_else(std::env::temp_dir)
-}
-
-fn make_folder(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
-}
-
-/// Marks a folder as that of this process; `None` where it was taken for a leftover meanwhile.
-fn own(path: PathBuf, now: SystemTime) -> io::Result<Option<Folder>> {
-    let owner = path.join(OWNER);
-    let claimed = durable::create_private(&owner).and_then(|mut file| {
-        // For people; what counts is the lock.
-        writeln!(file, "pid {}\nstarted {}", std::process::id(), rfc3339(now))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            // Where the file system has no locks, nobody can take this for a leftover either.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(Some(file)),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
-    });
-    let claimed = match claimed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        claimed => claimed?,
-    };
-    Ok(claimed.filter(|_| owner.exists()).map(|file| Folder { path, _owner: file }))
-}
-
-/// Removes the folders of processes that ended without doing so.
-fn clear_leftovers(base: &Path, now: SystemTime) {
-    let Ok(listing) = fs::read_dir(base) else { return };
-    for item in listing.flatten() {
-        let is_ours = item.file_name().to_string_lossy().starts_with(PREFIX);
-        if is_ours && item.file_type().is_ok_and(|kind| kind.is_dir()) && is_leftover(&item.path(), now) {
-            remove_folder(&item.path());
-        }
-    }
-}
-
-fn is_leftover(folder: &Path, now: SystemTime) -> bool {
-    match File::open(folder.join(OWNER)) {
-        Ok(owner) => owner.try_lock().is_ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let made = fs::symlink_metadata(folder).and_then(|found| found.modified());
-            made.is_ok_and(|made| now.duration_since(made).is_ok_and(|age| age > OWNERLESS))
-        }
-        // Another user's.
-        Err(_) => false,
-    }
-}
-
-fn remove_folder(path: &Path) {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, folder = %path.display(), "a folder of file secrets stays behind");
-        }
-        _ => {}
-    }
 }
 
 fn remove(path: &Path) {

@@ -14,6 +14,7 @@ mod credentials;
 mod decode;
 mod error;
 mod files;
+mod folder;
 mod identity;
 mod layers;
 mod model;

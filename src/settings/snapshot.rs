@@ -22,6 +22,14 @@ impl Snapshot {
         &*self.kind == "frontend"
     }
 
+    /// Returns true if there is anything that does not come from the service itself, but from one that it inherits from.
+    pub(super) fn inherits(&self) -> bool {
+        let is_other = |source: &str| source != "service";
+        self.configs.iter().any(|(_, config)| is_other(&config.source))
+            || self.secrets.iter().any(|(_, secret)| is_other(&secret.source))
+            || self.flags.iter().any(|(_, flag)| is_other(&flag.source))
+    }
+
     pub(super) fn to_maps(&self) -> SyncSnapshot {
         fn map<V: Clone>(table: &TextTable<V>) -> std::collections::BTreeMap<String, V> {
             table.iter().map(|(key, value)| (key.to_owned(), value.clone())).collect()

@@ -11,7 +11,7 @@ use super::{
     NexusClient, NexusError,
     client::Shared,
     model::{Form, SecretEntry},
-    patches::Patch,
+    patches::{Now, Patch},
 };
 use crate::{
     Secret,
@@ -146,7 +146,8 @@ impl NexusClient {
         block_on(self.shared.put_secret(key, &Secret::new(base64(content)), Form::FileInBase64, options))
     }
 
-    /// Deletes a secret with all its versions.
+    /// Deletes a secret with all its versions. The client itself reads nothing of it at once, but where the service inherits
+    /// from another one: what is left then, it learns with the next sync.
     ///
     /// # Errors
     /// Those of [`set_secret`](Self::set_secret), and `NotFound` where there is none.
@@ -154,7 +155,7 @@ impl NexusClient {
         block_on(self.shared.delete_secret(key, None))
     }
 
-    /// Deletes one version of a secret.
+    /// Deletes one version of a secret; what is left, the client learns with the next sync.
     ///
     /// # Errors
     /// Those of [`delete_secret`](Self::delete_secret).
@@ -162,7 +163,8 @@ impl NexusClient {
         block_on(self.shared.delete_secret(key, Some(version)))
     }
 
-    /// Stores a config. A service of the published protocol alone does not do this.
+    /// Stores a config. A service of the published protocol alone does not do this. The client itself reads it at once, but
+    /// for what references (`{{secret:K}}`) stand for: that it learns with the next sync.
     ///
     /// # Errors
     /// Those of [`set_secret_with`](Self::set_secret_with), but for `ServiceKindMismatch`.
@@ -170,15 +172,18 @@ impl NexusClient {
         block_on(self.shared.put_config(key, value, options))
     }
 
-    /// Deletes a config. A service of the published protocol alone does not do this.
+    /// Deletes a config, which is read as [`delete_secret`](Self::delete_secret) says. A service of the published protocol
+    /// alone does not do this.
     ///
     /// # Errors
     /// Those of [`delete_secret`](Self::delete_secret), but for `ServiceKindMismatch`.
     pub fn delete_config(&self, key: &str) -> Result<(), NexusError> {
-        block_on(self.shared.delete("/v1/configs/", key, Patch::Config(key.to_owned(), None)))
+        let patch = Patch::Config(key.to_owned(), self.shared.deleted());
+        block_on(self.shared.delete("/v1/configs/", key, patch))
     }
 
-    /// Stores a flag. A service of the published protocol alone does not do this.
+    /// Stores a flag. A service of the published protocol alone does not do this. The client itself reads it at once, but
+    /// for one with times: whether that is on, it learns with the next sync.
     ///
     /// # Errors
     /// Those of [`set_config`](Self::set_config).
@@ -186,12 +191,14 @@ impl NexusClient {
         block_on(self.shared.put_flag(key, flag, options))
     }
 
-    /// Deletes a flag. A service of the published protocol alone does not do this.
+    /// Deletes a flag, which is read as [`delete_secret`](Self::delete_secret) says. A service of the published protocol
+    /// alone does not do this.
     ///
     /// # Errors
     /// Those of [`delete_config`](Self::delete_config).
     pub fn delete_flag(&self, key: &str) -> Result<(), NexusError> {
-        block_on(self.shared.delete("/v1/flags/", key, Patch::Flag(key.to_owned(), None)))
+        let patch = Patch::Flag(key.to_owned(), self.shared.deleted());
+        block_on(self.shared.delete("/v1/flags/", key, patch))
     }
 }
 
@@ -226,8 +233,8 @@ impl Shared {
         let request = with_options(self.service.request(Method::POST, "/v1/secrets")?, options)?;
         let mut entry = SecretEntry::text(value.clone(), self.version_of(key).saturating_add(1));
         entry.form = form;
-        self.write("secret write", carrying(request, body), Some(Patch::Secret(key.to_owned(), Some(entry))))
-            .await
+        let patch = Patch::Secret(key.to_owned(), Now::Is(entry));
+        self.write("secret write", carrying(request, body), patch).await
     }
 
     async fn delete_secret(&self, key: &str, version: Option<u32>) -> Result<(), NexusError> {
@@ -235,7 +242,8 @@ impl Shared {
         let query = version.map(|version| format!("?version={version}")).unwrap_or_default();
         let path = format!("/v1/secrets/{}{query}", segment(key)?);
         // What is left of a secret that lost one version, only the service knows.
-        let patch = version.is_none().then(|| Patch::Secret(key.to_owned(), None));
+        let now = if version.is_none() { self.deleted() } else { Now::Unknown };
+        let patch = Patch::Secret(key.to_owned(), now);
         self.write("secret write", self.service.request(Method::DELETE, &path)?, patch).await
     }
 
@@ -243,8 +251,11 @@ impl Shared {
         self.check_key()?;
         let path = format!("/v1/configs/{}", segment(key)?);
         let request = with_options(self.service.request(Method::PUT, &path)?, options)?;
-        let patch = Patch::Config(key.to_owned(), Some(value.clone()));
-        self.write("config write", carrying(request, json(&ConfigBody { value })?), Some(patch)).await
+        let body = json(&ConfigBody { value })?;
+        // What a reference stands for, only the service knows. JSON escapes no brace, and has two together in texts alone.
+        let refers = body.windows(2).any(|two| two == b"{{");
+        let now = if refers { Now::Unknown } else { Now::Is(value.clone()) };
+        self.write("config write", carrying(request, body), Patch::Config(key.to_owned(), now)).await
     }
 
     async fn put_flag(&self, key: &str, flag: &FlagWrite, options: &WriteOptions) -> Result<(), NexusError> {
@@ -253,22 +264,17 @@ impl Shared {
         let request = with_options(self.service.request(Method::PUT, &path)?, options)?;
         // Whether a flag with times is on now, only the service knows.
         let timed = flag.starts_at.is_some() || flag.ends_at.is_some();
-        let patch = (!timed).then(|| Patch::Flag(key.to_owned(), Some(flag.is_active)));
-        self.write("flag write", carrying(request, json(flag)?), patch).await
+        let now = if timed { Now::Unknown } else { Now::Is(flag.is_active) };
+        self.write("flag write", carrying(request, json(flag)?), Patch::Flag(key.to_owned(), now)).await
     }
 
     async fn delete(&self, path: &str, key: &str, patch: Patch) -> Result<(), NexusError> {
         self.check_key()?;
         let request = self.service.request(Method::DELETE, &format!("{path}{}", segment(key)?))?;
-        self.write("write", request, Some(patch)).await
+        self.write("write", request, patch).await
     }
 
-    async fn write(
-        &self,
-        what: &'static str,
-        request: Request,
-        patch: Option<Patch>,
-    ) -> Result<(), NexusError> {
+    async fn write(&self, what: &'static str, request: Request, patch: Patch) -> Result<(), NexusError> {
         self.check_open()?;
         // What the answer says besides is not needed: the next sync brings it.
         self.service.send(what, request).await?;

@@ -8,8 +8,11 @@ use leverframe::{
     testing::ManualClock,
 };
 
-use crate::plane::{
-    Does, FREE_10, Plane, SECRET, client, config, configured, eventually, in_time, it_waits, synced,
+use crate::{
+    plane::{
+        Does, FREE_10, Plane, SECRET, client, config, configured, eventually, in_time, it_waits, synced,
+    },
+    start::kept,
 };
 
 #[test]
@@ -174,6 +177,32 @@ fn a_control_plane_that_asks_to_be_left_alone_is_left_alone() {
         clock.advance(Duration::from_secs(21));
 
         eventually("the next report", || plane.paths().len() >= 3);
+    }
+}
+
+#[test]
+fn a_control_plane_that_asks_to_be_left_alone_with_its_first_answer_is_left_alone() {
+    for refusal in
+        [Does::Reply(503, &[("retry-after", "120")], ""), Does::Reply(429, &[("retry-after", "120")], "")]
+    {
+        for has_kept in [false, true] {
+            let clock = ManualClock::new();
+            let cache = has_kept.then(|| kept(&clock, Duration::from_secs(1)));
+            let plane = Plane::answering(FREE_10);
+            plane.then([refusal.clone()]);
+            let ws = configured(&plane, &clock, config(), cache);
+            eventually("the refusal", || ws.state().last_error.is_some());
+            let waits = || if has_kept { it_waits(&clock) } else { it_waits_for_one(&clock) };
+            waits();
+
+            clock.advance(Duration::from_secs(100));
+            waits();
+            assert_eq!(plane.paths(), ["/v1/pulse"], "neither a report nor a token is asked for");
+            clock.advance(Duration::from_secs(21));
+
+            eventually("the next report", || plane.paths().len() >= 2);
+            eventually("its policy", || ws.state().last_error.is_none());
+        }
     }
 }
 

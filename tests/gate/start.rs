@@ -92,7 +92,7 @@ fn memory() -> Arc<dyn CacheStore> {
 }
 
 /// A cache in which a client has left the policy that it had `ago`.
-fn kept(clock: &ManualClock, ago: Duration) -> Arc<dyn CacheStore> {
+pub(crate) fn kept(clock: &ManualClock, ago: Duration) -> Arc<dyn CacheStore> {
     let cache = memory();
     let plane = Plane::answering(FREE_10);
     let ws = configured(&plane, clock, config(), Some(Arc::clone(&cache)));

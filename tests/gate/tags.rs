@@ -49,6 +49,27 @@ fn tags_of_a_burst_do_not_keep_their_places_for_ever() {
 }
 
 #[test]
+fn a_policy_that_throttles_too_many_tags_is_refused_and_the_one_before_stays() {
+    let (plane, clock) = (Plane::answering(FREE_10), ManualClock::new());
+    let ws = synced(&plane, &clock);
+    let throttling = |count: usize| {
+        let tags: Vec<String> = (0..count).map(|n| format!(r#""t{n}":100"#)).collect();
+        format!(r#"{{"globalMaxWeight":null,"throttle":{{{}}}}}"#, tags.join(","))
+    };
+    plane.answers(&throttling(1_001));
+
+    let error = block_on(ws.flush()).unwrap_err();
+
+    assert!(error.chain().contains("more than 1000 tags"), "{}", error.chain());
+    assert!(ws.state().last_error.is_some());
+    assert_eq!(ws.gate(Some("free"), Some(11.0)).reason, GateReason::TagBlocked);
+    assert!(ws.gate(Some("t0"), None).allowed);
+    plane.answers(&throttling(1_000));
+    block_on(ws.flush()).unwrap();
+    assert_eq!(ws.gate(Some("t0"), None).reason, GateReason::Throttled);
+}
+
+#[test]
 fn many_metrics_of_many_tags_travel_in_reports_of_bounded_size() {
     let (plane, clock) = (Plane::answering(FREE_10), ManualClock::new());
     let ws = synced(&plane, &clock);

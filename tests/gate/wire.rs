@@ -4,7 +4,7 @@ use std::{collections::HashSet, time::Duration};
 
 use leverframe::{gate::WaitStateConfig, live::block_on, testing::ManualClock, traits::Clock};
 
-use crate::plane::{Does, FREE_10, Plane, SECRET, config, configured, it_waits, synced};
+use crate::plane::{Does, FREE_10, Plane, SECRET, client, config, configured, eventually, it_waits, synced};
 
 const TOKEN: &str = r#"{"token":"t0","expiresAt":1790000000000,"orgId":"acme"}"#;
 
@@ -139,6 +139,51 @@ fn a_clock_that_the_control_plane_refuses_is_corrected_by_its_own() {
 
     assert_eq!(ws.state().clock_offset_ms, None);
     assert_eq!(plane.pulses().last().unwrap().ts, 1_780_003_601_000);
+}
+
+#[test]
+fn after_the_clock_was_ahead_while_nobody_answered_reports_go_by_the_clock_again() {
+    const RIGHT: Does = Does::Reply(401, &[("date", "Thu, 28 May 2026 20:26:40 GMT")], "{}");
+    let (plane, clock) = (Plane::answering(FREE_10), ManualClock::new());
+    let right = clock.wall();
+    clock.set_wall(right + Duration::from_secs(7_200));
+    plane.only(&Does::Unreachable);
+    let ws = client(&plane, &clock);
+    eventually("the first report fails", || ws.state().last_error.is_some());
+    ws.gate(None, None);
+
+    clock.set_wall(right);
+    plane.recovers();
+    plane.then([RIGHT]);
+    block_on(ws.flush()).unwrap();
+
+    let [.., refused, taken, _] = &plane.pulses()[..] else { panic!("three at least") };
+    assert_eq!((refused.ts, taken.ts), (1_780_007_200_001, 1_780_000_000_000));
+    assert_eq!(refused.pulse_id, taken.pulse_id);
+    assert_eq!((plane.with(|c| c.usage), ws.state().last_report_error), (1, None));
+    assert_eq!(ws.state().clock_offset_ms, None, "it was right by then");
+}
+
+#[test]
+fn a_replay_of_a_time_before_the_clock_went_back_acknowledges_nothing() {
+    const REPLAYED: Does = Does::Reply(409, &[], r#"{"error":{"code":"replayed","message":"seen"}}"#);
+    let (plane, clock) = (Plane::answering(FREE_10), ManualClock::new());
+    let ws = synced(&plane, &clock);
+    plane.then([AN_HOUR_LATER]);
+    block_on(ws.flush()).unwrap();
+    // It was the control plane's clock that was wrong.
+    const RIGHT: Does = Does::Reply(401, &[("date", "Thu, 28 May 2026 20:26:40 GMT")], "{}");
+    ws.gate(None, None);
+    plane.then([RIGHT, REPLAYED, Does::Unreachable]);
+
+    let error = block_on(ws.flush()).unwrap_err();
+
+    assert!(error.chain().contains("409"), "{}", error.chain());
+    clock.set_wall(clock.wall() + Duration::from_secs(3_601));
+    block_on(ws.flush()).unwrap();
+    let pulses = plane.pulses();
+    let ids: HashSet<_> = pulses.iter().filter(|p| p.usage_delta > 0).map(|p| &p.pulse_id).collect();
+    assert_eq!((plane.with(|c| c.usage), ids.len()), (1, 1), "the same report, counted once");
 }
 
 #[test]

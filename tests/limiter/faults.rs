@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leverframe::gate::limiter::{LimitOptions, Priority};
+use leverframe::gate::limiter::{Limit, LimitOptions, Priority, Window};
 
 use crate::sim::{Baseline, Stretch, Work, World, adaptive, naive};
 
@@ -113,6 +113,37 @@ fn a_service_that_is_faster_for_good_is_learned_at_once() {
 
     assert!(share_of_capacity(&stretch, 5_000.0) > 0.9, "{}", stretch.goodput());
     assert!(stretch.mean_latency() < 0.005, "{}", stretch.mean_latency());
+}
+
+#[test]
+fn calls_that_are_far_faster_than_a_noisy_start_are_not_taken_for_slow_ones() {
+    let mut limit = Limit::new(LimitOptions::default()).unwrap();
+    let mut limits = Vec::new();
+    let mut tell = |latencies: &[(u64, u32)]| {
+        let mut window = Window::new();
+        (window.most_in_flight, window.denied) = (limit.current(), true);
+        for (millis, calls) in latencies {
+            (0..*calls).for_each(|_| window.record(Duration::from_millis(*millis)));
+        }
+        limit.update(&window);
+        limits.push(limit.current());
+    };
+    tell(&[(300, 10), (5, 20)]);
+    (0..4).for_each(|_| tell(&[(5, 30)]));
+    assert_eq!(limits, [10, 20, 40, 80, 160], "what the baseline may be off is more than such a call takes");
+
+    for seed in SEEDS {
+        let work = Work::Mixed { fast: 0.005, slow: 0.400, percent_fast: 65 };
+        let world = World { workers: 200, work, ..World::ten_workers().calls(10_000.0) };
+        let mut sim = adaptive(seed, world, |limiter| limiter);
+        sim.run(0.3);
+        let noisy = sim.gate.snapshot().limit;
+        sim.world.work = Work::Constant(0.005);
+        let stretch = sim.run(2.0);
+
+        assert!(stretch.lowest_limit() >= noisy.min(10), "{noisy} {:?}", stretch.limits);
+        assert!(stretch.highest_limit() >= 40, "{noisy} {:?}", stretch.limits);
+    }
 }
 
 #[test]

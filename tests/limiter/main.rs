@@ -7,5 +7,7 @@ mod entries;
 mod faults;
 #[cfg(feature = "async-tokio")]
 mod flags;
+mod overrides;
 mod permits;
+mod reserves;
 mod sim;

@@ -7,6 +7,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
+        mpsc,
     },
     task::{Context, Waker},
     thread::{self, ThreadId},
@@ -151,4 +152,30 @@ fn a_clone_that_outlives_the_other_surface_is_kept_current() {
     pass(&clock, Duration::from_secs(60));
 
     eventually("the change is seen", || !twin.get_flag("checkout", true));
+}
+
+#[test]
+fn a_callback_may_close_either_surface_and_wait_for_that() {
+    for twins in [true, false] {
+        let stage = Stage::filled();
+        let clock = ManualClock::new();
+        let client = stage.builder().clock(Arc::new(clock.clone())).build().unwrap();
+        let twin = AsyncNexusClient::from(client.clone());
+        let (tell, told) = mpsc::channel();
+        let _watching = client.on_change(move |_| {
+            if twins {
+                block_on(twin.close())
+            } else {
+                twin.as_sync().close()
+            }
+            tell.send(()).unwrap();
+        });
+
+        stage.publish(|document| document.flags = json!({"checkout": flag(false)}));
+        pass(&clock, Duration::from_secs(60));
+
+        told.recv_timeout(Duration::from_secs(30)).expect("it waits for itself");
+        client.close();
+        assert!(client.sync().is_err());
+    }
 }

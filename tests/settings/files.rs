@@ -2,9 +2,11 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt, symlink},
+    os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
-    sync::Arc,
+    process::Command,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -32,6 +34,10 @@ fn client(stage: &Stage, base: &Path) -> (NexusClient, ManualClock) {
 /// Returns the folders of clients.
 fn folders(base: &Path) -> Vec<PathBuf> {
     fs::read_dir(base).unwrap().map(|item| item.unwrap().path()).collect()
+}
+
+fn allow(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 #[test]
@@ -256,6 +262,7 @@ fn folders_of_dead_processes_are_removed_at_the_next_start_and_those_of_living_o
     // What a process leaves that was killed: its files, and the mark that nobody holds any more.
     let dead = base.path().join("leverframe-settings-1-0123456789abcdef");
     fs::create_dir(&dead).unwrap();
+    allow(&dead, 0o700);
     fs::write(dead.join("owner"), "pid 1\n").unwrap();
     fs::write(dead.join("00ff"), "left behind").unwrap();
     let foreign = base.path().join("other-1");
@@ -265,6 +272,96 @@ fn folders_of_dead_processes_are_removed_at_the_next_start_and_those_of_living_o
 
     assert!(!dead.exists() && foreign.exists() && held.exists());
     assert_eq!(folders(base.path()).len(), 3);
+}
+
+#[test]
+fn what_others_put_where_folders_are_made_holds_up_no_start_and_is_left_alone() {
+    let (stage, base) = (stage(), tempfile::tempdir().unwrap());
+    let put = |name: &str, mode: u32| {
+        let folder = base.path().join(format!("leverframe-settings-{name}"));
+        fs::create_dir(&folder).unwrap();
+        allow(&folder, mode);
+        folder
+    };
+    let pipe_in = |folder: &Path| {
+        assert!(Command::new("mkfifo").arg(folder.join("owner")).status().unwrap().success());
+    };
+    pipe_in(&put("theirs", 0o755));
+    pipe_in(&put("like-ours", 0o700));
+    let linked = put("linked", 0o700);
+    symlink(base.path().join("leverframe-settings-theirs/owner"), linked.join("owner")).unwrap();
+    // As a process leaves it that was killed, but for whom it belongs to, and who may change it.
+    fs::write(put("open", 0o777).join("owner"), "pid 1\n").unwrap();
+    let foreign = put("foreign", 0o700);
+    fs::write(foreign.join("owner"), "pid 1\n").unwrap();
+    if chown(&foreign, Some(65_533), None).is_err() {
+        // Only root gives away what it has.
+        fs::remove_dir_all(&foreign).unwrap();
+    }
+    let before = folders(base.path());
+
+    let builder = stage.builder().files_dir(base.path());
+    let (tell, told) = mpsc::channel();
+    let starting = thread::spawn(move || tell.send(builder.build()).unwrap());
+    let client = told.recv_timeout(Duration::from_secs(30)).expect("it waits for somebody to write").unwrap();
+
+    starting.join().unwrap();
+    drop(client);
+    let mut after = folders(base.path());
+    after.sort();
+    assert_eq!(after, {
+        let mut before = before;
+        before.sort();
+        before
+    });
+}
+
+#[test]
+fn a_folder_that_somebody_made_in_the_place_of_one_that_was_removed_is_not_used() {
+    let (stage, base) = (stage(), tempfile::tempdir().unwrap());
+    let (client, _clock) = client(&stage, base.path());
+    for look in [|_: &NexusClient| {}, |client: &NexusClient| client.sync().unwrap()] {
+        let path = client.get_secret_file_path("tls.cert").unwrap();
+        let folder = path.parent().unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        fs::create_dir(folder).unwrap();
+        allow(folder, 0o777);
+
+        look(&client);
+
+        let now = client.get_secret_file_path("tls.cert").unwrap();
+        assert_ne!(now.parent(), Some(folder));
+        assert_eq!(fs::read_to_string(&now).unwrap(), CERTIFICATE);
+        assert_eq!(fs::metadata(now.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 0, "something was put into it");
+    }
+}
+
+#[test]
+fn a_file_that_somebody_put_in_the_place_of_a_secrets_is_not_handed_out() {
+    let (stage, base) = (stage(), tempfile::tempdir().unwrap());
+    let (client, _clock) = client(&stage, base.path());
+    let path = client.get_secret_file_path("tls.cert").unwrap();
+    let folder = path.parent().unwrap();
+    fs::remove_dir_all(folder).unwrap();
+    fs::create_dir(folder).unwrap();
+    fs::write(&path, "theirs").unwrap();
+
+    let now = client.get_secret_file_path("tls.cert").unwrap();
+
+    assert_eq!(fs::read_to_string(&now).unwrap(), CERTIFICATE);
+    // In the client's own folder it is replaced.
+    let beside = now.with_extension("new");
+    fs::write(&beside, "theirs").unwrap();
+    fs::rename(&beside, &now).unwrap();
+    client.sync().unwrap();
+    assert_eq!(client.get_secret_file_path("tls.cert").unwrap(), now);
+    assert_eq!(fs::read_to_string(&now).unwrap(), CERTIFICATE);
+    client.close();
+    assert_eq!(
+        (folders(base.path()), fs::read_to_string(&path).unwrap()),
+        (vec![folder.to_owned()], "theirs".to_owned())
+    );
 }
 
 #[test]

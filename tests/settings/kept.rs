@@ -12,7 +12,7 @@ use leverframe::{
 };
 use serde_json::json;
 
-use super::stage::{Stage, flag, secret, settled};
+use super::stage::{Fault, PUBLIC_KEY, Stage, flag, secret, settled};
 
 const CACHE_KEY: &str = "a cache key of this test, long enough";
 
@@ -144,6 +144,27 @@ fn what_one_service_sent_is_not_what_another_starts_from() {
     drop(other);
 
     assert!(builder.build().is_err());
+}
+
+#[test]
+fn what_one_kind_of_key_was_sent_is_not_what_another_starts_from() {
+    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let secret_key = || keeping(stage_builder(&stage), dir.path());
+    let public_key = || keeping(stage_builder(&stage).api_key(PUBLIC_KEY), dir.path());
+    drop(secret_key().build().unwrap());
+    // A public key makes nothing of what the secret one was sent.
+    stage.fail("/v1/sync", Fault::status(500));
+    let away = public_key().build().map(drop);
+    assert!(matches!(away, Err(NexusError::Unavailable { status: 500, .. })), "{away:?}");
+    drop(public_key().build().unwrap());
+    let (of_secret, of_public) = (secret_key(), public_key());
+    drop(stage);
+
+    let (backend, frontend) = (of_secret.build().unwrap(), of_public.build().unwrap());
+
+    assert_eq!(backend.get_secret("token").unwrap().expose(), "s3cret-1");
+    assert!(frontend.get_flag("checkout", false) && frontend.snapshot().secrets.is_empty());
+    assert_eq!((backend.key_type(), frontend.key_type()), ("sk", "pk"));
 }
 
 #[test]

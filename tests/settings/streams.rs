@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use leverframe::{NexusClient, NexusError, sse::StreamState, testing::ManualClock, traits::Clock};
+use leverframe::{
+    NexusClient, NexusError, settings::WriteOptions, sse::StreamState, testing::ManualClock, traits::Clock,
+};
 use serde_json::json;
 
 use super::stage::{Fault, Stage, eventually, flag, pass};
@@ -340,6 +342,26 @@ fn a_change_of_another_state_or_that_nobody_can_read_has_the_service_asked() {
         assert_eq!(stage.syncs(), looks, "{told}");
         assert!(client.get_flag("checkout", false), "{told}");
     }
+}
+
+#[test]
+fn a_change_that_is_told_takes_nothing_back_that_was_written_and_not_confirmed() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    let first = served(&stage);
+    stage.fail_always("/v1/sync", Fault::status(500));
+    client.set_config("greeting", &json!("bonjour"), &WriteOptions::new()).unwrap();
+    let looks = stage.syncs();
+
+    stage.send_raw(patch(&first, "\"next\"", OFF).as_bytes());
+
+    // The second look begins after what the first came to was taken over.
+    stage.while_time_passes(&clock, "the service is asked", || stage.syncs() >= looks + 2);
+    assert_eq!(client.get_config("greeting"), Some("bonjour".into()));
+    stage.recover();
+    stage.publish(|document| document.configs["greeting"]["value"] = "hola".into());
+    client.sync().unwrap();
+    assert_eq!(client.get_config("greeting"), Some("hola".into()));
 }
 
 #[test]

@@ -302,6 +302,28 @@ fn a_command_that_does_not_stop_is_killed_and_files_follow() {
 }
 
 #[test]
+fn a_command_that_was_told_to_end_is_not_started_again() {
+    let service = Service::new();
+    let client = service.client();
+    service.config("greeting", "hello");
+    let draining = "trap 'echo stopping; read line; exit 7' TERM; echo $GREETING; read line";
+    let mut running = service.run(&["--watch", "--restart-delay", "50ms"], draining);
+    assert_eq!(running.line(), "hello");
+    signal(running.child.id(), "TERM");
+    assert_eq!(running.line(), "stopping");
+
+    // Told to another one that watches, and so about now to the one that runs.
+    let mut other = service.run(&["--watch", "--restart-delay", "50ms"], "echo $GREETING; read line");
+    assert_eq!(other.line(), "hello");
+    client.set_config("greeting", &json!("bye"), &WriteOptions::new()).unwrap();
+    assert_eq!(other.line(), "bye");
+
+    drop(running.stdin.take());
+    assert_eq!(running.line(), "", "started again");
+    assert_eq!(running.ended_by_itself(), Some(7));
+}
+
+#[test]
 fn a_command_that_ends_by_itself_ends_the_run() {
     let service = Service::new();
     service.config("greeting", "hello");

@@ -21,9 +21,9 @@ use crate::private_file::{self, Others};
 /// How long a snapshot URL is good for.
 pub const VALID_FOR: Duration = Duration::from_secs(300);
 
-/// The key that snapshot URLs are signed with.
+/// The key that snapshot URLs are signed with; wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SigningKey([u8; 32]);
+pub struct SigningKey(Zeroizing<[u8; 32]>);
 
 /// Signs snapshot URLs, and checks signatures.
 #[derive(Clone, Debug)]
@@ -36,9 +36,9 @@ pub struct Signer {
 pub(crate) enum Purpose {
     /// To ask for policies with.
     GateToken,
-    /// To tell whether settings changed.
+    /// To tell whether settings changed. Where there are secrets among them, of a signer that is bound to a master key.
     SettingsTag,
-    /// To ask for settings with.
+    /// To ask for settings with; of a signer that is bound to a master key.
     SettingsSession,
 }
 
@@ -56,7 +56,7 @@ impl SigningKey {
     /// Takes bytes that nobody can guess for a key.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
     }
 
     /// Makes a key.
@@ -64,8 +64,8 @@ impl SigningKey {
     /// # Errors
     /// `Unavailable` if the operating system has no randomness.
     pub fn generate() -> Result<Self> {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|error| {
+        let mut bytes = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *bytes).map_err(|error| {
             Error::new(ErrorKind::Unavailable, "read the operating system's randomness").source(error)
         })?;
         Ok(Self(bytes))
@@ -84,14 +84,14 @@ impl SigningKey {
     /// `Corrupt` for a file of another length; what reading or writing fails with.
     pub fn in_directory(dir: &Path) -> Result<Self> {
         let path = dir.join(FILE);
-        let make = || Ok(Zeroizing::new(Self::generate()?.0.to_vec()));
+        let make = || Ok(Zeroizing::new(Self::generate()?.expose().to_vec()));
         let bytes = private_file::read_or_make(&path, "the signing key", Others::Unchecked, make)?;
-        let bytes: [u8; 32] = bytes[..].try_into().map_err(|_| {
+        let bytes = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| {
             Error::new(ErrorKind::Corrupt, "read the signing key")
                 .with("file", path.display())
                 .hint("remove the file; a new key is made at the next start, and clients fetch new URLs")
         })?;
-        Ok(Self(bytes))
+        Ok(Self::new(bytes))
     }
 }
 
@@ -175,6 +175,15 @@ impl Signer {
         }
     }
 
+    /// Returns a signer whose key takes this one's and a secret that is kept elsewhere: whoever has only one of them signs
+    /// nothing with it.
+    pub(crate) fn bound_to(&self, secret: &[u8; 32], domain: &str) -> Self {
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of every length");
+        mac.update(domain.as_bytes());
+        mac.update(&*self.key.0);
+        Self::new(SigningKey::new(mac.finalize().into_bytes().into()))
+    }
+
     /// Signs a text for one purpose: the seal is good for no other, nor for a URL.
     pub(crate) fn seal(&self, purpose: Purpose, text: &str) -> String {
         URL_SAFE_NO_PAD.encode(self.sealing(purpose, text).finalize().into_bytes())
@@ -187,7 +196,7 @@ impl Signer {
     }
 
     fn sealing(&self, purpose: Purpose, text: &str) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key.0).expect("HMAC takes keys of every length");
         // What is signed of a URL begins with another line.
         mac.update(match purpose {
             Purpose::GateToken => &b"gate token\n"[..],
@@ -199,7 +208,7 @@ impl Signer {
     }
 
     fn mac<'a>(&self, path: &str, query: impl IntoIterator<Item = (&'a str, &'a str)>) -> Hmac<Sha256> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key.0).expect("HMAC takes keys of every length");
+        let mut mac = Hmac::<Sha256>::new_from_slice(&*self.key.0).expect("HMAC takes keys of every length");
         mac.update(b"GET\n");
         mac.update(path.as_bytes());
         for (index, (key, value)) in query.into_iter().enumerate() {
@@ -312,7 +321,7 @@ mod tests {
 
         let keys: Vec<SigningKey> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
 
-        assert!(keys.iter().all(|key| *key == keys[0] && key.0 != [0; 32]));
+        assert!(keys.iter().all(|key| *key == keys[0] && *key.expose() != [0; 32]));
         assert_eq!(SigningKey::in_directory(dir.path()).unwrap(), keys[0]);
         let files: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap()).collect();
         assert_eq!(files.len(), 1, "nothing is left over: {files:?}");

@@ -215,23 +215,23 @@ impl Control {
         // Before the window is read, so that what is counted meanwhile is looked at again.
         site.has_news.store(false, Ordering::Release);
         let begun = self.clock.now();
-        let looked = async {
-            let view = self.view(site).await?;
+        let looked: Result<()> = async {
+            // For all of it: nobody reads meanwhile what would then be overwritten.
+            let turn = site.view.turn().await;
+            let held = turn.get(begun, || self.read(&site.id)).await?;
+            let view = held.value();
             if !view.has_rules() {
                 return Ok(());
             }
-            let turn = site.view.turn().await;
             let deciding = Arc::new(Deciding(Arc::clone(&view.rules)));
-            turn.read(begun, || async {
-                let now = self.clock.wall();
-                let state = self.store.evaluate_gate_site(&site.id, deciding, now).await?;
-                rules::tell(&site.id.org, &site.id.site, &view.rules, &view.state.rules, &state.rules);
-                Ok(view.with(state))
-            })
-            .await
-            .map(drop)
-        };
-        if let Err(error) = looked.await {
+            let state = self.store.evaluate_gate_site(&site.id, deciding, self.clock.wall()).await?;
+            rules::tell(&site.id.org, &site.id.site, &view.rules, &view.state.rules, &state.rules);
+            // Only the rules were looked at: the settings are as old as they were.
+            turn.replace(&held, view.with(state));
+            Ok(())
+        }
+        .await;
+        if let Err(error) = looked {
             site.has_news.store(true, Ordering::Release);
             let SiteId { org, site } = &site.id;
             tracing::warn!(error = %error.chain(), org, site, "reflex rules could not be looked at");

@@ -23,6 +23,7 @@ mod watch;
 pub(crate) use self::{
     control::Control,
     keys::Known,
+    policy::{Rhythm, SHORTEST_LEASE_SECONDS},
     report::{is_tag, read as read_pulse},
     token::{Claims, VALID_FOR as TOKEN_VALID_FOR, millis},
     view::{Client, View},

@@ -1,5 +1,7 @@
 //! What instances are told.
 
+use std::cmp::Reverse;
+
 use bytes::Bytes;
 use leverframe::gate::Policy;
 use sha2::{Digest, Sha256};
@@ -10,7 +12,9 @@ use super::model::Settings;
 pub(crate) const LEASE_SECONDS: u64 = 300;
 /// How often to report where nobody has said so.
 pub(crate) const PULSE_INTERVAL_MS: u64 = 5_000;
-/// Clients take no policy that names more tags.
+/// No lease is shorter: clients of other makes report every 20 seconds and ask every 30, whatever they are told.
+pub(crate) const SHORTEST_LEASE_SECONDS: u64 = 90;
+/// Clients take no policy that limits more tags, or throttles more.
 const MOST_TAGS: usize = 1_000;
 /// The key for all traffic in `throttle`.
 const ALL: &str = "*";
@@ -19,15 +23,42 @@ const NO_LIMIT: f64 = f64::MAX;
 /// Refuses calls of every weight, 0 included.
 const BLOCKED: f64 = -1.0;
 
+/// How long a policy holds and how often to report, by the settings of an org and of its site, whose word goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rhythm {
+    /// `None` where nobody has said so.
+    pub(crate) lease_seconds: Option<u64>,
+    pub(crate) pulse_interval_ms: u64,
+}
+
+impl Rhythm {
+    pub(crate) fn of(org: &Settings, site: &Settings) -> Self {
+        Self {
+            lease_seconds: site.lease_duration_seconds.or(org.lease_duration_seconds),
+            pulse_interval_ms: site.pulse_interval.or(org.pulse_interval).unwrap_or(PULSE_INTERVAL_MS),
+        }
+    }
+
+    /// Returns the shortest lease that two late reports in a row do not end: without it a fleet is in safe mode now and
+    /// then although nothing is broken.
+    pub(crate) fn shortest_lease(self) -> u64 {
+        self.pulse_interval_ms.saturating_mul(3).div_ceil(1_000).max(SHORTEST_LEASE_SECONDS)
+    }
+
+    /// Returns the lease to tell: longer than what was set, should that be too short by now.
+    fn lease(self) -> u64 {
+        self.lease_seconds.unwrap_or(LEASE_SECONDS).max(self.shortest_lease())
+    }
+}
+
 /// Returns what an org's settings and its site's come to: of limits the lower, of kill signals either; for the rest the
 /// site's word goes first.
 pub(crate) fn of_settings(org: &Settings, site: &Settings) -> Policy {
+    let rhythm = Rhythm::of(org, site);
     let mut policy = Policy {
-        pulse_interval: site.pulse_interval.or(org.pulse_interval).unwrap_or(PULSE_INTERVAL_MS),
+        pulse_interval: rhythm.pulse_interval_ms,
         status: site.status.clone().or_else(|| org.status.clone()),
-        lease_duration_seconds: Some(
-            site.lease_duration_seconds.or(org.lease_duration_seconds).unwrap_or(LEASE_SECONDS),
-        ),
+        lease_duration_seconds: Some(rhythm.lease()),
         ..Policy::default()
     };
     for settings in [org, site] {
@@ -65,14 +96,22 @@ fn limit<'t>(policy: &mut Policy, global: f64, tags: impl Iterator<Item = (&'t s
 }
 
 /// Writes a policy, whole, in one way: keys in order, integers as integers, no `null` among the tags. Of more tags than
-/// clients take, those with the highest limits are left out.
+/// clients take, those with the highest limits are left out, and those throttled least.
 pub(crate) fn written(policy: &Policy) -> Bytes {
-    let over = policy.tag_max_weights.len() > MOST_TAGS;
+    let over = policy.tag_max_weights.len() > MOST_TAGS || policy.throttle.len() > MOST_TAGS;
     let cut = over.then(|| {
         let mut limits: Vec<(&str, f64)> = policy.tag_max_weights.iter().collect();
         limits.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(b.0)));
         limits.truncate(MOST_TAGS);
-        Policy { tag_max_weights: limits.into_iter().collect(), ..policy.clone() }
+        let mut throttle: Vec<(&String, u8)> = policy.throttle.iter().map(|(tag, p)| (tag, *p)).collect();
+        // What holds for all traffic goes first.
+        throttle.sort_by_key(|(tag, percent)| (*tag != ALL, Reverse(*percent), *tag));
+        throttle.truncate(MOST_TAGS);
+        Policy {
+            tag_max_weights: limits.into_iter().collect(),
+            throttle: throttle.into_iter().map(|(tag, percent)| (tag.clone(), percent)).collect(),
+            ..policy.clone()
+        }
     });
     // Through a value, whose keys have an order: two servers write the same policy alike.
     let json = serde_json::to_value(cut.as_ref().unwrap_or(policy)).unwrap_or_default();
@@ -143,6 +182,21 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_is_told_outlasts_late_reports() {
+        let told = |lease: Option<u64>, interval: Option<u64>| {
+            let site =
+                Settings { lease_duration_seconds: lease, pulse_interval: interval, ..Settings::default() };
+            of_settings(&Settings::default(), &site).lease_duration_seconds.unwrap()
+        };
+
+        assert_eq!((told(None, None), told(Some(3_600), None)), (300, 3_600));
+        assert_eq!(told(Some(10), None), 90, "kept from before there was a least");
+        assert_eq!(told(None, Some(100_000)), 300);
+        assert_eq!(told(None, Some(100_001)), 301);
+        assert_eq!((told(None, Some(300_000)), told(Some(60), Some(300_000))), (900, 900));
+    }
+
+    #[test]
     fn the_strictest_of_sites_is_no_looser_than_any() {
         let eu = Policy {
             kill_signal: true,
@@ -185,6 +239,12 @@ mod tests {
         let read: Policy = serde_json::from_slice(&written(&policy)).unwrap();
         assert_eq!(read.tag_max_weights.len(), 1_000, "what a client takes");
         assert_eq!(read.tag_max_weights.get("strict"), Some(-1.0), "the strictest stay");
+
+        policy.throttle = names.iter().map(|name| (name.clone(), 5)).collect();
+        policy.throttle.extend([("strict".to_owned(), 90), (ALL.to_owned(), 1)]);
+        let read: Policy = serde_json::from_slice(&written(&policy)).unwrap();
+        assert_eq!((read.tag_max_weights.len(), read.throttle.len()), (1_000, 1_000));
+        assert_eq!((read.throttle["strict"], read.throttle[ALL]), (90, 1));
     }
 
     fn refused(policy: &Policy, instance: &str, intervals: impl Iterator<Item = u64>) -> usize {

@@ -7,7 +7,7 @@ use leverframe::{Error, ErrorKind};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{app::App, console, frame, problem::Problem};
+use crate::{app::App, console, finish, frame, problem::Problem};
 
 mod admins;
 mod audit;
@@ -56,6 +56,7 @@ pub(crate) fn router(app: App) -> Router {
     router
         .fallback(|| async { Problem::not_found("there is nothing at this path") })
         .layer(DefaultBodyLimit::max(BODY))
+        .layer(middleware::from_fn_with_state(app.clone(), finish::finish))
         .layer(middleware::from_fn_with_state(app.clone(), frame::frame))
         .with_state(app)
 }

@@ -168,6 +168,9 @@ struct Accepting {
     ended: watch::Sender<Option<usize>>,
 }
 
+/// How long a change that nobody waits for any more may take when the server stops.
+const LAST: Duration = Duration::from_secs(5);
+
 /// Pause after the system had no descriptor or memory for another connection.
 const BREATHER: Duration = Duration::from_millis(100);
 
@@ -207,6 +210,11 @@ async fn accept(accepting: Accepting) {
         }
     };
     connections.shutdown().await;
+    // What was under way for those that were cut, and for those that had gone away before.
+    tokio::select! {
+        () = app.unfinished().none() => {}
+        () = app.clock().sleep_until(app.clock().now() + LAST) => {}
+    }
     ended.send_replace(Some(cut));
 }
 

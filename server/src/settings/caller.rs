@@ -97,8 +97,7 @@ impl Caller {
         token: &str,
         info: &RequestInfo,
     ) -> Result<Option<Self>, Problem> {
-        let signer = app.hub().signer().await?;
-        let Some(session) = Session::read(token, &signer, info.wall()) else { return Ok(None) };
+        let Some(session) = settings.session(token, info.wall()).await? else { return Ok(None) };
         let Some(view) = settings.view(&session.service).await? else { return Ok(None) };
         if !session.is_of(view.service()) {
             return Ok(None);

@@ -8,6 +8,17 @@ use http::{HeaderMap, Uri, header, uri::Authority};
 #[derive(Clone, Debug)]
 pub(crate) struct Host(String);
 
+/// Which services may be asked at a host.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Names<'h> {
+    /// Each of them.
+    Any,
+    /// The one with this slug, in lower case.
+    Slug(&'h str),
+    /// None.
+    None,
+}
+
 impl Host {
     /// Takes a host as it was sent.
     pub(crate) fn new(host: &str) -> Self {
@@ -26,9 +37,18 @@ impl Host {
         Self::new(named.unwrap_or_default())
     }
 
-    /// Returns true if a service with this slug may be asked there: the first label is the slug, unless it is an address
-    /// or this machine, which have no labels to tell services by.
+    /// Returns true if a service with this slug may be asked there.
     pub(crate) fn may_be(&self, slug: &str) -> bool {
+        match self.names() {
+            Names::Any => true,
+            Names::Slug(named) => named.eq_ignore_ascii_case(slug),
+            Names::None => false,
+        }
+    }
+
+    /// Returns which services may be asked there: the first label is the slug, unless it is an address or this machine,
+    /// which have no labels to tell services by.
+    pub(crate) fn names(&self) -> Names<'_> {
         // Clients before 0.15 leave the port out, others do not.
         let host = match self.0.rsplit_once(':') {
             Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
@@ -36,9 +56,9 @@ impl Host {
         };
         let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         if address.parse::<IpAddr>().is_ok() || host == "localhost" {
-            return true;
+            return Names::Any;
         }
-        host.split('.').next().is_some_and(|label| !label.is_empty() && label.eq_ignore_ascii_case(slug))
+        host.split('.').next().filter(|label| !label.is_empty()).map_or(Names::None, Names::Slug)
     }
 
     /// Returns the host and the port, without a port that goes without saying.

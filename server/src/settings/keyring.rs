@@ -30,11 +30,14 @@ use crate::private_file::{self, Others};
 
 /// The name of the file in the data directory.
 pub const FILE: &str = "settings.key";
-/// How often a file is read again because an envelope is of none of its keys.
+/// How often a file is read again because an envelope, or a session, is of none of its keys.
 const LOOK: Duration = Duration::from_secs(1);
 /// More keys than a replacement that was broken off several times leaves.
 const MOST_KEYS: usize = 8;
 const WHAT: &str = "the master key";
+/// Places in [`Inner::look_at`].
+const FOR_ENVELOPES: usize = 0;
+const FOR_SESSIONS: usize = 1;
 
 /// The master keys of an installation; clones share them.
 #[derive(Clone)]
@@ -47,9 +50,14 @@ struct Inner {
     clock: Arc<dyn Clock>,
     /// At least one; the first one seals.
     keys: ArcSwap<Vec<MasterKey>>,
-    /// Not read again before this.
-    look_at: Mutex<Tick>,
+    /// Not read again before this: for an envelope, and for a session, which strangers may make up and must not keep
+    /// the other from being looked for by.
+    look_at: [Mutex<Tick>; 2],
 }
+
+/// The master keys of one moment.
+#[derive(Clone)]
+pub(super) struct MasterKeys(Arc<Vec<MasterKey>>);
 
 /// Where keys come from.
 enum Place {
@@ -101,7 +109,7 @@ impl Keyring {
     }
 
     fn with(place: Place, keys: Vec<MasterKey>, clock: Arc<dyn Clock>) -> Self {
-        let (keys, look_at) = (ArcSwap::from_pointee(keys), Mutex::new(Tick::ORIGIN));
+        let (keys, look_at) = (ArcSwap::from_pointee(keys), [const { Mutex::new(Tick::ORIGIN) }; 2]);
         Self { inner: Arc::new(Inner { place, clock, keys, look_at }) }
     }
 
@@ -112,7 +120,7 @@ impl Keyring {
     /// key that is sealed by a key that was replaced is lost.
     pub fn new_data_key(&self, service: &ServiceId) -> Result<Bytes> {
         if let Some(keys) = self.inner.place.read()? {
-            self.inner.keys.store(Arc::new(keys));
+            self.hold(keys);
         }
         self.seal(service, &*random()?)
     }
@@ -219,27 +227,69 @@ impl Keyring {
         if let Some(key) = find() {
             return Some(key);
         }
+        self.look(FOR_ENVELOPES);
+        find()
+    }
+
+    /// Returns the keys at hand.
+    pub(super) fn keys(&self) -> MasterKeys {
+        MasterKeys(self.inner.keys.load_full())
+    }
+
+    /// Returns true if there are other keys by now than these, which a session is of none of. The key's file is read
+    /// again for it, at most once a second.
+    pub(super) fn has_others(&self, tried: &MasterKeys) -> bool {
+        self.look(FOR_SESSIONS);
+        !self.keys().is(tried)
+    }
+
+    fn look(&self, what_for: usize) {
         let now = self.inner.clock.now();
         // Read under the lock: whoever comes meanwhile finds what it brought.
-        let mut look_at = self.inner.look_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= *look_at {
-            *look_at = now + LOOK;
-            match self.inner.place.read() {
-                Ok(Some(keys)) => self.inner.keys.store(Arc::new(keys)),
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(error = %error.chain(), "the master key that is at hand stays in use");
-                }
+        let mut look_at = self.inner.look_at[what_for].lock().unwrap_or_else(PoisonError::into_inner);
+        if now < *look_at {
+            return;
+        }
+        *look_at = now + LOOK;
+        match self.inner.place.read() {
+            Ok(Some(keys)) => self.hold(keys),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::warn!(error = %error.chain(), "the master key that is at hand stays in use");
             }
         }
-        find()
+    }
+
+    /// Takes keys that were read, if they are others than those at hand.
+    fn hold(&self, keys: Vec<MasterKey>) {
+        let ids = |keys: &[MasterKey]| keys.iter().map(|key| key.key.id).collect::<Vec<_>>();
+        if ids(&self.inner.keys.load()) != ids(&keys) {
+            self.inner.keys.store(Arc::new(keys));
+        }
+    }
+}
+
+impl MasterKeys {
+    /// Returns true if these are the same as others, taken from one keyring and not replaced between.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Makes something of each key, of the one that seals first.
+    pub(super) fn each<T>(&self, make: impl Fn(&[u8; KEY_LEN]) -> T) -> Vec<T> {
+        self.0.iter().map(|key| make(&key.bytes)).collect()
+    }
+}
+
+impl fmt::Debug for MasterKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|key| key.key.id)).finish()
     }
 }
 
 impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.inner.keys.load();
-        f.debug_list().entries(keys.iter().map(|key| key.key.id)).finish()
+        self.keys().fmt(f)
     }
 }
 

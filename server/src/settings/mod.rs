@@ -25,6 +25,7 @@ mod references;
 mod rekey;
 pub(crate) mod services;
 pub(crate) mod session;
+mod signers;
 mod state;
 mod store;
 mod view;

@@ -59,12 +59,15 @@ pub(super) struct SecretPart {
     pub(super) text: Arc<Secret>,
 }
 
+/// What changes when anything of a service does, or of the umbrella that it inherits from.
+pub(crate) type Revisions = (u64, u64, u64);
+
 /// Everything of a service at one moment.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub(super) service: Service,
-    /// The revision of the service's entries, and of its umbrella's.
-    pub(super) revisions: (u64, u64),
+    /// Of what it is, which says who its umbrella is; of its entries; and of the umbrella's.
+    pub(super) revisions: Revisions,
     pub(super) configs: BTreeMap<Arc<str>, Config>,
     pub(super) flags: BTreeMap<Arc<str>, FlagPart>,
     pub(super) secrets: BTreeMap<Arc<str>, SecretPart>,
@@ -87,7 +90,7 @@ impl Parts {
         let inherited_revision = umbrella.as_ref().map_or(0, |held| held.revision);
         let mut parts = Self {
             service: own.service.clone(),
-            revisions: (own.revision, inherited_revision),
+            revisions: (own.service.revision, own.revision, inherited_revision),
             configs: BTreeMap::new(),
             flags: BTreeMap::new(),
             secrets: BTreeMap::new(),
@@ -194,7 +197,7 @@ impl Parts {
         let service = Service::new(id, Kind::Backend, bytes::Bytes::new(), at);
         Self {
             service,
-            revisions: (1, 0),
+            revisions: (1, 1, 0),
             configs: BTreeMap::new(),
             flags: BTreeMap::new(),
             secrets: BTreeMap::new(),

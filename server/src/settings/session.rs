@@ -6,11 +6,11 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use leverframe::Secret;
 use sha2::{Digest, Sha256};
 
-use super::model::{Kind, Service, ServiceId, Trust};
-use crate::{
-    events::{Purpose, Signer},
-    gate::millis,
+use super::{
+    model::{Kind, Service, ServiceId, Trust},
+    signers::Signers,
 };
+use crate::gate::millis;
 
 /// What sessions begin with.
 pub(crate) const PREFIX: &str = "wxt_";
@@ -52,19 +52,19 @@ impl Session {
     }
 
     /// Writes the session.
-    pub(crate) fn sign(&self, signer: &Signer) -> Secret {
+    pub(crate) fn sign(&self, signers: &Signers) -> Secret {
         let text = self.text();
-        let seal = signer.seal(Purpose::SettingsSession, &text);
+        let seal = signers.seal(&text);
         Secret::new(format!("{PREFIX}{}.{seal}", URL_SAFE_NO_PAD.encode(&text)))
     }
 
     /// Reads a session; `None` unless it is one of ours and its time is not over. Whether the service still believes
     /// its rule says [`is_of`](Self::is_of).
-    pub(crate) fn read(token: &str, signer: &Signer, now: SystemTime) -> Option<Self> {
+    pub(super) fn read(token: &str, signers: &Signers, now: SystemTime) -> Option<Self> {
         let (text, seal) = token.strip_prefix(PREFIX).filter(|_| token.len() <= LONGEST)?.split_once('.')?;
         let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
         // Nothing is read of what nobody signed.
-        if !signer.is_sealed(Purpose::SettingsSession, &text, seal) {
+        if !signers.is_sealed(&text, seal) {
             return None;
         }
         let parts: Vec<&str> = text.split('/').collect();
@@ -121,10 +121,9 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::events::SigningKey;
 
-    fn signer(byte: u8) -> Signer {
-        Signer::new(SigningKey::new([byte; 32]))
+    fn signers(byte: u8) -> Signers {
+        Signers::for_tests(byte)
     }
 
     fn at(ms: u64) -> SystemTime {
@@ -145,13 +144,13 @@ mod tests {
 
     #[test]
     fn a_session_says_what_was_signed_until_its_time_is_over() {
-        let (signed, signer) = (session(), signer(1));
-        let token = signed.sign(&signer);
+        let (signed, signers) = (session(), signers(1));
+        let token = signed.sign(&signers);
 
         assert!(token.expose().starts_with(PREFIX) && token.expose().len() < 400);
-        assert_eq!(Session::read(token.expose(), &signer, at(1_999)), Some(signed));
-        assert_eq!(Session::read(token.expose(), &signer, at(2_000)), None);
-        assert_eq!(Session::read(token.expose(), &self::signer(2), at(0)), None);
+        assert_eq!(Session::read(token.expose(), &signers, at(1_999)), Some(signed));
+        assert_eq!(Session::read(token.expose(), &signers, at(2_000)), None);
+        assert_eq!(Session::read(token.expose(), &self::signers(2), at(0)), None);
         assert_eq!(session().expires_at(), at(2_000));
     }
 
@@ -178,8 +177,8 @@ mod tests {
 
     #[test]
     fn what_nobody_signed_is_no_session() {
-        let signer = signer(1);
-        let token = session().sign(&signer).expose().to_owned();
+        let signers = signers(1);
+        let token = session().sign(&signers).expose().to_owned();
         let (text, seal) = token.split_once('.').unwrap();
         let longer = URL_SAFE_NO_PAD.encode(session().text().replace("2000", "9000"));
         let elsewhere = format!("wst_{}", token.strip_prefix(PREFIX).unwrap());
@@ -194,7 +193,7 @@ mod tests {
             &elsewhere,
             &format!("{token}{}", "A".repeat(1_024)),
         ] {
-            assert_eq!(Session::read(forged, &signer, at(0)), None, "{forged}");
+            assert_eq!(Session::read(forged, &signers, at(0)), None, "{forged}");
         }
     }
 
@@ -210,6 +209,6 @@ mod tests {
             long(26),
         );
 
-        assert!(Session::read(session.sign(&signer(1)).expose(), &signer(1), at(0)).is_some());
+        assert!(Session::read(session.sign(&signers(1)).expose(), &signers(1), at(0)).is_some());
     }
 }

@@ -18,10 +18,13 @@ use super::{
     keys::Keys,
     listeners::{Events, Who},
     model::{Quarantine, SecretVersion, Service, ServiceId},
-    parts::Parts,
+    parts::{Parts, Revisions},
+    signers::Kept,
     view::View,
 };
-use crate::{events::Hub, metrics::Metrics, model::PageRequest, problem::Problem, store::Store};
+use crate::{
+    events::Hub, limit::FirstFew, metrics::Metrics, model::PageRequest, problem::Problem, store::Store,
+};
 
 /// Streams of one key: as many machines may share one.
 const STREAMS_OF_A_KEY: usize = 16_384;
@@ -40,16 +43,19 @@ pub struct Settings {
     pub(super) hub: Hub,
     pub(super) keys: Keys,
     pub(super) seats: Seats,
+    pub(super) signers: Kept,
+    /// Refusals to strangers that are recorded: of those who ask for a session, and of each key that may not write.
+    pub(crate) refusals: FirstFew,
     metrics: Arc<Metrics>,
     readers: Readers,
     /// Whether somebody looks once a second who has to be told something.
     ticks: AtomicBool,
 }
 
-/// Which revision each credential was handed secrets of.
+/// Which revisions each credential was handed secrets of.
 #[derive(Default)]
 struct Readers {
-    known: Mutex<HashMap<Arc<str>, (u64, u64)>>,
+    known: Mutex<HashMap<Arc<str>, Revisions>>,
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -75,6 +81,8 @@ impl Settings {
             hub,
             keys: Keys::default(),
             seats: Seats::default(),
+            signers: Kept::default(),
+            refusals: FirstFew::default(),
             metrics,
             readers: Readers::default(),
             ticks: AtomicBool::new(false),
@@ -155,10 +163,10 @@ impl Settings {
             return Ok(view);
         }
         match turn.read(now, || self.read(&seat.id)).await {
-            Ok(view) => {
+            Ok(held) => {
                 drop(turn);
                 self.seats.make_room();
-                Ok(view)
+                Ok(Arc::clone(held.value()))
             }
             // What was handed out moments ago is handed out while the database restarts.
             Err(error) if error.kind() == ErrorKind::Unavailable => seat.view.last().ok_or(error),
@@ -173,11 +181,11 @@ impl Settings {
             Some(umbrella) => self.store.settings_held(umbrella).await?,
             None => None,
         };
-        let signer = self.hub.signer().await?;
+        let tagger = self.tagger().await?;
         let (keyring, now) = (self.keyring.clone(), self.clock.wall());
         // With thousands of entries it takes a while.
         let made = tokio::task::spawn_blocking(move || {
-            Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &signer, now))
+            Ok(View::of(Parts::of(keyring.as_ref(), own, umbrella)?, &tagger, now))
         });
         made.await.map_err(|error| Error::new(ErrorKind::Cancelled, "put settings together").source(error))?
     }
@@ -275,7 +283,7 @@ impl Settings {
     pub(crate) async fn reading<F>(
         &self,
         id: &Arc<str>,
-        revisions: (u64, u64),
+        revisions: Revisions,
         record: impl FnOnce() -> F + Send,
     ) -> std::result::Result<(), Problem>
     where
@@ -302,7 +310,7 @@ impl Settings {
 }
 
 impl Readers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, (u64, u64)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, Revisions>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -333,7 +341,7 @@ fn without_keys() -> Problem {
     Problem::new(
         http::StatusCode::SERVICE_UNAVAILABLE,
         "no_master_key",
-        "the server has no master key, without which it neither writes nor reads secrets",
+        "the server has no master key, without which it neither writes nor reads secrets, nor gives out sessions",
     )
 }
 

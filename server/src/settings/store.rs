@@ -28,8 +28,10 @@ pub trait SettingsStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<Page<Service>>;
     /// Returns a service.
     async fn settings_service(&self, id: &ServiceId) -> Result<Option<Service>>;
-    /// Returns the services that believe an issuer, by tenant, namespace and environment; at most 1,000.
-    async fn settings_services_trusting(&self, issuer: &str) -> Result<Vec<Service>>;
+    /// Returns the service with this slug, written as it is kept.
+    async fn settings_service_by_slug(&self, slug: &str) -> Result<Option<Service>>;
+    /// Lists the services that believe an issuer, by tenant, namespace and environment.
+    async fn settings_services_trusting(&self, issuer: &str, page: &PageRequest) -> Result<Page<Service>>;
     /// Keeps a service, if its revision is still that of `service`; returns it as it is now, with the next revision, or
     /// `None` if another change came first. With revision 0 it is created: `NotFound` if there is no such namespace.
     /// Of one that exists, `id`, `kind`, `data_key` and how it was created stay what they are. `Conflict` if another

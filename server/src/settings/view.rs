@@ -14,8 +14,9 @@ use leverframe::rfc3339;
 use super::{
     ab::Evaluator,
     model::{EntryKind, SecretForm, Service},
-    parts::{Parts, Source},
+    parts::{Parts, Revisions, Source},
     references::{Resolver, Unresolved},
+    signers::Tagger,
     wiped::Wiped,
 };
 use crate::events::{Purpose, Signer};
@@ -57,9 +58,10 @@ pub(crate) struct View {
 
 impl View {
     /// Makes what is handed out now.
-    pub(super) fn of(parts: Parts, signer: &Signer, now: SystemTime) -> Self {
+    pub(super) fn of(parts: Parts, tagger: &Tagger, now: SystemTime) -> Self {
         let until = parts.flags.values().filter_map(|part| part.flag.turns_at(now)).min();
-        let (secret, public) = (face(&parts, signer, now, false), face(&parts, signer, now, true));
+        let Tagger { secret, public } = tagger;
+        let (secret, public) = (face(&parts, secret, now, false), face(&parts, public, now, true));
         Self { parts, until, secret, public, evaluator: OnceLock::new() }
     }
 
@@ -83,7 +85,7 @@ impl View {
     }
 
     /// Returns the revisions of everything in it.
-    pub(crate) fn revisions(&self) -> (u64, u64) {
+    pub(crate) fn revisions(&self) -> Revisions {
         self.parts.revisions
     }
 
@@ -255,7 +257,8 @@ mod tests {
     }
 
     fn view(parts: &Parts, now: SystemTime) -> View {
-        View::of(parts.clone(), &Signer::new(SigningKey::new([7; 32])), now)
+        let [secret, public] = [7, 8].map(|byte| Arc::new(Signer::new(SigningKey::new([byte; 32]))));
+        View::of(parts.clone(), &Tagger { secret, public }, now)
     }
 
     fn body(face: &Face) -> Value {

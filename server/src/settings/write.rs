@@ -187,7 +187,7 @@ impl Settings {
         if !refers && (grows == 0 || length + grows <= LARGEST_ANSWER) {
             return Ok(());
         }
-        let (signer, key) = (self.hub.signer().await?, key.to_owned());
+        let (tagger, key) = (self.tagger().await?, key.to_owned());
         let deletes = matches!(change, Checked::Delete | Checked::DeleteVersion(_));
         let checked = tokio::task::spawn_blocking(move || {
             // What was wrong before, by way of what is inherited, is no fault of this write's.
@@ -208,7 +208,7 @@ impl Settings {
                 Some((config, why)) => Err(why.refusal(&config).into()),
                 None if deletes => Ok(()),
                 None => {
-                    let would_be = View::of(parts, &signer, now).face(false).body.len();
+                    let would_be = View::of(parts, &tagger, now).face(false).body.len();
                     if would_be > LARGEST_ANSWER && would_be > length { Err(too_much()) } else { Ok(()) }
                 }
             }

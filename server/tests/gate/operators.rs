@@ -68,7 +68,9 @@ async fn what_cannot_be_set_is_refused() {
         json!({"kill_signal": null}),
         json!({"status": ""}),
         json!({"status": "x".repeat(201)}),
-        json!({"lease_duration_seconds": 9}),
+        json!({"lease_duration_seconds": 89}),
+        json!({"lease_duration_seconds": 604_801}),
+        json!({"lease_duration_seconds": 300, "pulse_interval": 100_001}),
         json!({"lease_duration_seconds": 60.5}),
         json!({"lease_duration_seconds": -1}),
         json!({"pulse_interval": 999}),
@@ -87,6 +89,36 @@ async fn what_cannot_be_set_is_refused() {
     assert_eq!(stage.server.send(infinite).await.status, 400);
     assert_eq!(change(&stage.server, "Acme", &json!({})).await.status, 400);
     assert_eq!(stage.status().await["settings"]["revision"], 0);
+}
+
+#[tokio::test]
+async fn a_lease_that_does_not_go_with_the_interval_is_refused_with_the_numbers_and_a_kill_never_is() {
+    let stage = Stage::new().await;
+    let refused = async |changes: Value| {
+        let answer = change(&stage.server, "acme", &changes).await;
+        assert_eq!((answer.status.as_u16(), &*answer.code()), (400, "bad_request"), "{changes}");
+        answer.json()["error"]["message"].as_str().unwrap().to_owned()
+    };
+
+    stage.set(json!({"lease_duration_seconds": 120})).await;
+    let told = refused(json!({"pulse_interval": 60_000})).await;
+    assert!(["of 120 ", "of 60000 ", "at least 180"].iter().all(|number| told.contains(number)), "{told}");
+    // For a site counts what both come to.
+    refused(json!({"site": "eu", "pulse_interval": 60_000})).await;
+    stage.set(json!({"site": "eu", "pulse_interval": 60_000, "lease_duration_seconds": 180})).await;
+    refused(json!({"site": "eu", "lease_duration_seconds": null})).await;
+    stage.set(json!({"pulse_interval": 60_000, "lease_duration_seconds": null})).await;
+    stage.set(json!({"site": "eu", "lease_duration_seconds": null})).await;
+
+    // A server of before has kept what is refused today.
+    let database = rusqlite::Connection::open(stage.server.data().join("leverframe.db")).unwrap();
+    let content =
+        "UPDATE gate_settings SET content = '{\"lease_duration_seconds\":60,\"pulse_interval\":60000}'";
+    assert_eq!(database.execute(content, []).unwrap(), 2);
+    stage.set(json!({"kill_signal": true})).await;
+    stage.set(json!({"site": "eu", "kill_signal": true})).await;
+    let told = stage.pulse(&stage.calls("i", 0)).await.json();
+    assert_eq!((&told["killSignal"], &told["leaseDurationSeconds"]), (&json!(true), &json!(180)));
 }
 
 #[tokio::test]

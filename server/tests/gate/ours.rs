@@ -189,6 +189,47 @@ async fn a_client_whose_clock_is_wrong_goes_by_the_servers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_is_put_right_loses_no_report_and_counts_none_twice() {
+    let stage = Stage::new().await;
+    let line = Line::to(&stage);
+    let clock = ManualClock::new();
+    let right = stage.clock.wall();
+    clock.set_wall(right);
+    stage.clock.set_wall(right + Duration::from_secs(600));
+    let ws = client(&stage, &line, &clock).build().unwrap();
+    for _ in 0..10 {
+        ws.gate(Some("free"), None);
+        ws.flush().await.unwrap();
+    }
+    assert!(ws.state().clock_offset_ms.unwrap().abs_diff(600_000) <= 1_000);
+    // Counted, and the client does not learn of it.
+    ws.gate(Some("free"), None);
+    line.faults.lock().unwrap().push_back(Fault::Lose);
+    ws.flush().await.unwrap_err();
+
+    stage.clock.set_wall(right);
+    for _ in 0..5 {
+        ws.gate(Some("free"), None);
+    }
+    let error = ws.flush().await.unwrap_err();
+
+    assert!(error.chain().contains("409"), "{}", error.chain());
+    assert_eq!(ws.state().clock_offset_ms, None);
+    assert_eq!(totals(&stage.server, "default").await["free"].calls, 11);
+    for clock in [&clock, &stage.clock] {
+        clock.advance(Duration::from_secs(660));
+    }
+    // Connections that were idle for so long may have been closed.
+    for _ in 0..20 {
+        if ws.flush().await.is_ok() {
+            break;
+        }
+    }
+    ws.close().await.unwrap();
+    assert_eq!(totals(&stage.server, "default").await["free"].calls, 16);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn limits_and_the_kill_signal_of_operators_arrive_with_the_next_report() {
     let stage = Stage::new().await;
     let line = Line::to(&stage);

@@ -50,7 +50,7 @@ async fn what_is_set_for_a_site_tightens_what_is_set_for_all() {
     stage.set(json!({"global_max_weight": 100, "tag_max_weights": {"free": 10}, "status": "all"})).await;
     stage
         .set(json!({"site": "eu", "global_max_weight": 200, "tag_max_weights": {"free": 5}, "status": "eu",
-            "lease_duration_seconds": 60}))
+            "lease_duration_seconds": 120}))
         .await;
     let at = async |site: &str| {
         let mut pulse = stage.calls("i", 1);
@@ -61,13 +61,34 @@ async fn what_is_set_for_a_site_tightens_what_is_set_for_all() {
     let (eu, us) = (at("eu").await, at("us").await);
 
     assert_eq!((&eu["globalMaxWeight"], &eu["tagMaxWeights"]["free"]), (&json!(100.0), &json!(5.0)));
-    assert_eq!((&eu["status"], &eu["leaseDurationSeconds"]), (&json!("eu"), &json!(60)));
+    assert_eq!((&eu["status"], &eu["leaseDurationSeconds"]), (&json!("eu"), &json!(120)));
     assert_eq!((&us["tagMaxWeights"]["free"], &us["status"]), (&json!(10.0), &json!("all")));
     // An org's kill signal is no site's to take back.
     stage.set(json!({"kill_signal": true})).await;
     stage.set(json!({"site": "eu", "kill_signal": false})).await;
     stage.clock.advance(Duration::from_millis(1));
     assert_eq!(at("eu").await["killSignal"], true);
+}
+
+#[tokio::test]
+async fn a_lease_is_never_told_that_late_reports_would_end() {
+    let stage = Stage::new().await;
+    let told = async |site: &str, instance: &str| {
+        let mut pulse = stage.calls(instance, 1);
+        pulse["siteId"] = json!(site);
+        let policy = stage.pulse(&pulse).await.json();
+        [&policy["leaseDurationSeconds"], &policy["pulseInterval"]].map(|number| number.as_u64().unwrap())
+    };
+
+    stage.set(json!({"pulse_interval": 300_000})).await;
+    assert_eq!(told("us", "i").await, [900, 300_000], "nobody has set a lease");
+
+    stage.set(json!({"pulse_interval": 30_000})).await;
+    stage.set(json!({"site": "eu", "lease_duration_seconds": 90})).await;
+    assert_eq!(told("eu", "j").await, [90, 30_000]);
+    // What was right when it was set is not any more.
+    stage.set(json!({"pulse_interval": 60_000})).await;
+    assert_eq!((told("us", "k").await, told("eu", "l").await), ([300, 60_000], [180, 60_000]));
 }
 
 #[tokio::test]

@@ -67,6 +67,37 @@ async fn a_rule_trips_with_the_pulse_that_breaks_it_and_recovers_by_itself() {
 }
 
 #[tokio::test]
+async fn a_kill_whose_notice_was_lost_is_found_within_half_a_minute_however_busy_the_rules_are() {
+    let stage = Stage::new().await;
+    upload_rules(&stage.server, SHED).await;
+    stage.set(json!({"kill_signal": false})).await;
+    let told = async |second: u32| {
+        stage.pulse(&slow(&stage, &format!("i-{second}"), 1, 40.0)).await.json()["killSignal"] == true
+    };
+    // Meanwhile the notices of what was set arrive, which would tell of what follows as well.
+    for second in 0..5 {
+        assert!(!told(second).await);
+        stage.clock.advance(Duration::from_secs(1));
+    }
+
+    // As another server of the same database would, had the notice of it been lost.
+    let database = rusqlite::Connection::open(stage.server.data().join("leverframe.db")).unwrap();
+    let changed = database.execute(
+        "UPDATE gate_settings SET content = replace(content, '\"kill_signal\":false', '\"kill_signal\":true')",
+        [],
+    );
+    assert_eq!(changed.unwrap(), 1);
+
+    for second in 5..36 {
+        if told(second).await {
+            return;
+        }
+        stage.clock.advance(Duration::from_secs(1));
+    }
+    panic!("not within 31 seconds");
+}
+
+#[tokio::test]
 async fn a_rule_in_force_outlives_the_process_and_recovers_in_the_next() {
     let mut stage = Stage::new().await;
     upload_rules(&stage.server, SHED).await;

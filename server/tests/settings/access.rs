@@ -103,6 +103,33 @@ async fn public_keys_and_frontend_services_write_nothing_whatever_the_client_bel
     assert!(!format!("{log:?}").contains("canary-77f0"));
 }
 
+/// A public key is in every web page.
+#[tokio::test]
+async fn what_public_keys_are_refused_is_recorded_a_few_times_a_minute() {
+    let clock = ManualClock::new();
+    let stage = Stage::with(Arc::new(clock.clone()), |_| {}).await;
+    let recorded = async || {
+        let page = leverframe_server::model::PageRequest::first(500);
+        let log = stage.server.store.audit(Some("acme"), &page).await.unwrap().items;
+        log.iter().filter(|event| event.outcome == "forbidden").count()
+    };
+    let try_often = async |times: usize| {
+        for _ in 0..times {
+            let write = stage.ask(Method::POST, "/v1/secrets", &stage.public);
+            let answer = stage.server.send(write.json(&json!({"key": "A", "value": "x"}))).await;
+            assert_eq!((answer.status.as_u16(), &*answer.code()), (403, "forbidden"));
+        }
+    };
+
+    try_often(200).await;
+    assert_eq!(recorded().await, 10);
+
+    clock.advance(Duration::from_secs(60));
+    try_often(1).await;
+    assert_eq!(recorded().await, 11);
+    assert_eq!(stage.post("/v1/secrets", &json!({"key": "A", "value": "x"})).await.status, 201);
+}
+
 #[tokio::test]
 async fn a_quarantined_service_is_told_so_everywhere_until_it_ends() {
     let clock = ManualClock::new();

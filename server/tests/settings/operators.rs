@@ -115,7 +115,10 @@ async fn who_may_write_secrets_hands_out_nothing_that_reads_them() {
     let (_, write) = server.mint(TokenType::NamespaceWrite, "acme/payments").await;
     let (_, admin) = server.mint(TokenType::TenantAdmin, "acme").await;
     let theirs = "/api/v1/tenants/acme/namespaces/search/settings/environments/base";
-    assert_eq!(put(&server, theirs, &admin, &json!({"kind": "umbrella"})).await.status, 201);
+    let own = format!("{ALL}/base");
+    for umbrella in [theirs, &own] {
+        assert_eq!(put(&server, umbrella, &admin, &json!({"kind": "umbrella"})).await.status, 201);
+    }
     let forbidden = refused(403, "forbidden");
 
     let written = put(&server, &format!("{path}/secrets/db"), &write, &json!({"value": "hunter2"})).await;
@@ -127,9 +130,18 @@ async fn who_may_write_secrets_hands_out_nothing_that_reads_them() {
     let trust = json!({"trusts": [{"id": "a", "issuer": "b", "audience": "c", "subject": "me"}]});
     assert_eq!(told(&put(&server, &path, &write, &trust).await), forbidden);
     let inherits = json!({"inherits": {"namespace": "search", "environment": "base"}});
-    assert_eq!(told(&put(&server, &path, &write, &inherits).await), forbidden);
-    let fresh = json!({"kind": "backend", "inherits": {"namespace": "search", "environment": "base"}});
-    assert_eq!(told(&put(&server, &format!("{ALL}/other"), &write, &fresh).await), forbidden);
+    for namespace in ["search", "payments"] {
+        let from = json!({"namespace": namespace, "environment": "base"});
+        let change = json!({ "inherits": from });
+        assert_eq!(told(&put(&server, &path, &write, &change).await), forbidden, "{namespace}");
+        let fresh = json!({"kind": "backend", "inherits": from});
+        let made = put(&server, &format!("{ALL}/other"), &write, &fresh).await;
+        assert_eq!(told(&made), forbidden, "{namespace}");
+        // It is given no secrets.
+        let frontend = json!({"kind": "frontend", "inherits": from});
+        let made = put(&server, &format!("{ALL}/web"), &write, &frontend).await;
+        assert_eq!(made.status, if namespace == "payments" { 201 } else { 403 }, "{}", made.text);
+    }
     assert_eq!(told(&server.get(&format!("{path}/secrets/db/value"), &write).await), forbidden);
     assert_eq!(put(&server, &path, &write, &json!({"ab_enabled": false})).await.status, 200);
 

@@ -206,6 +206,33 @@ async fn handing_out_secrets_is_recorded_once_for_each_key_and_revision() {
 }
 
 #[tokio::test]
+async fn secrets_of_another_umbrella_are_handed_out_on_record_whatever_its_revision() {
+    let stage = Stage::new().await;
+    let umbrellas = "/api/v1/tenants/acme/namespaces/payments/settings/environments";
+    let put = async |path: &str, body: &serde_json::Value| {
+        let request =
+            stage.server.request(reqwest::Method::PUT, &format!("{umbrellas}/{path}"), &stage.server.root);
+        let answer = stage.server.send(request.json(body)).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+    };
+    for umbrella in ["one", "two"] {
+        put(umbrella, &json!({"kind": "umbrella"})).await;
+        put(&format!("{umbrella}/secrets/S"), &json!({ "value": umbrella })).await;
+    }
+
+    for umbrella in ["one", "two"] {
+        put("prod", &json!({"inherits": {"namespace": "payments", "environment": umbrella}})).await;
+        for _ in 0..2 {
+            assert_eq!(stage.sync(&stage.secret).await["secrets"]["S"]["value"], umbrella);
+        }
+    }
+
+    let page = stage.server.store.audit(Some("acme"), &PageRequest::first(100)).await.unwrap();
+    let reads = page.items.iter().filter(|event| event.action == "settings.secrets.read");
+    assert_eq!(reads.count(), 2);
+}
+
+#[tokio::test]
 async fn an_answer_of_thousands_of_entries_is_whole() {
     let stage = Stage::new().await;
     for n in 0..500 {

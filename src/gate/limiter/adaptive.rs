@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
@@ -11,11 +12,13 @@ use std::{
 
 use super::{
     AdaptiveLimiterBuilder, Limit, LimitBounds, LimitSource, Permit, Priority, Window,
+    limit::MOST,
     permit::Outcome,
     priority::Reserves,
     window::{BUCKETS, bucket_of},
 };
 use crate::{
+    Error, ErrorKind,
     gate::{GateReason, GateResult},
     text_table::TextTable,
     traits::{Clock, Tick},
@@ -26,6 +29,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A window that has too few calls is given up after this long, or ten windows.
 const STALE: Duration = Duration::from_secs(10);
+
+/// In a window that goes on for long, what is kept for the priorities is looked at so often.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// With so many timed calls in a window, half as many will do; with so few, all are needed.
 const PLENTY: u64 = 512;
@@ -108,7 +114,8 @@ struct Learner {
     max: u32,
     window: Window,
     opened: Tick,
-    /// What had come of each priority by then.
+    /// When it was last looked at what to keep for each priority, and what had come of each by then.
+    kept: Tick,
     came: [u64; 4],
     windows: u64,
     samples: u64,
@@ -136,6 +143,7 @@ impl AdaptiveLimiter {
             max: options.max,
             window: Window::new(),
             opened: now,
+            kept: now,
             came: [0; 4],
             windows: 0,
             samples: 0,
@@ -385,8 +393,13 @@ impl Shared {
         let length = learner.limit.window();
         if counted < learner.limit.options().min_samples {
             self.untimed.store(0, Ordering::Relaxed);
-            if now - learner.opened < STALE.max(10 * length).max(self.patience(&learner)) {
-                // It stays open, and is looked at again a little later.
+            let latency = self.latency_so_far(&mut learner);
+            if now - learner.opened < STALE.max(10 * length).max(self.patience(&learner, latency)) {
+                // It stays open, and is looked at again a little later. Meanwhile what is kept for calls that no longer
+                // come must not be what keeps it open.
+                if self.denied.load(Ordering::Relaxed) && self.keep(&mut learner, now, latency, false) {
+                    self.put_in_force(&learner);
+                }
                 return self.window_ends.store(nanos(now + length / 4), Ordering::Relaxed);
             }
         }
@@ -402,18 +415,43 @@ impl Shared {
         self.put_in_force(&learner);
     }
 
+    /// What calls take, of those that were counted since the window was opened.
+    fn latency_so_far(&self, learner: &mut Learner) -> Option<Duration> {
+        for (mine, counter) in learner.window.buckets.iter_mut().zip(&self.buckets) {
+            *mine = load(counter);
+        }
+        learner.window.latency()
+    }
+
     /// How long to wait for a window's calls where it is the limit that keeps them few: twice as long as they take
-    /// at this limit. Otherwise a limit that is far too low would never learn that it is.
-    fn patience(&self, learner: &Learner) -> Duration {
+    /// at this limit, or at what the limit leaves to those who matter least. Otherwise a limit that is far too low
+    /// would never learn that it is.
+    fn patience(&self, learner: &Learner, latency: Option<Duration>) -> Duration {
         if !self.denied.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
-        let mut window = Window::new();
-        for (mine, counter) in window.buckets.iter_mut().zip(&self.buckets) {
-            *mine = load(counter);
-        }
-        let each = window.latency().unwrap_or_default() / learner.effective().max(1);
+        let [lowest, ..] = &self.thresholds;
+        let each = latency.unwrap_or_default() / lowest.load(Ordering::Relaxed).max(1);
         each.saturating_mul(2 * learner.limit.options().min_samples as u32)
+    }
+
+    /// Looks at what to keep for each priority, if the last time was so long ago that what came since tells it: in a
+    /// window with few calls, no sooner than they take.
+    fn keep(&self, learner: &mut Learner, now: Tick, latency: Option<Duration>, enough: bool) -> bool {
+        let Some(latency) = latency.or_else(|| learner.limit.baseline()) else { return false };
+        let (within, length) = (now - learner.kept, learner.limit.window());
+        let least = if enough { length } else { length.max(KEEP_EVERY).max(latency) };
+        if within < least {
+            return false;
+        }
+        let came = self.came.each_ref().map(|came| load(&came.admitted) + load(&came.denied));
+        let mut lately = came;
+        for (lately, before) in lately.iter_mut().zip(learner.came) {
+            *lately -= before;
+        }
+        learner.reserves.update(lately, within, length.max(KEEP_EVERY), latency);
+        (learner.kept, learner.came) = (now, came);
+        true
     }
 
     fn take_window(&self, learner: &mut Learner, now: Tick) {
@@ -421,25 +459,24 @@ impl Shared {
             *mine = take(counter);
         }
         learner.window.failures = take(&self.failures);
-        learner.window.denied = self.denied.swap(false, Ordering::Relaxed);
+        learner.window.length = now - learner.opened;
+        // Where another limit refuses, that says nothing of the learned one.
+        let learned = learner.limit.current();
+        let denied = self.denied.swap(false, Ordering::Relaxed);
+        learner.window.denied = denied && learner.fixed.is_none_or(|fixed| fixed >= learned);
+        learner.window.fixed = learner.fixed.is_some();
         let now_under_way = self.under_way.now.load(Ordering::Relaxed);
         learner.window.most_in_flight = self.under_way.most.swap(now_under_way, Ordering::Relaxed);
-        let came = self.came.each_ref().map(|came| load(&came.admitted) + load(&came.denied));
-        let mut lately = came;
-        for (lately, before) in lately.iter_mut().zip(learner.came) {
-            *lately -= before;
-        }
-        let answered = learner.window.answered();
-        if answered + learner.window.failures >= learner.limit.options().min_samples {
+        let (answered, latency) = (learner.window.answered(), learner.window.latency());
+        let enough = answered + learner.window.failures >= learner.limit.options().min_samples;
+        // What came was counted and not sampled: it tells what to keep also where there are too few to learn from.
+        self.keep(learner, now, latency, enough);
+        if enough {
             learner.windows += 1;
             learner.samples += answered;
-            if let Some(latency) = learner.window.latency() {
-                learner.reserves.update(lately, now - learner.opened, latency);
-            }
         }
         learner.limit.update(&learner.window);
         learner.opened = now;
-        learner.came = came;
     }
 
     /// Asks the source for bounds, if it is time to and nobody else does.
@@ -450,10 +487,20 @@ impl Shared {
         // A source may look at the limiter that asks it: the learner is not locked meanwhile.
         let Ok(source) = self.source.try_lock() else { return };
         let Some(source) = &*source else { return };
+        if nanos(now) < self.next_look.load(Ordering::Relaxed) {
+            return;
+        }
         self.next_look.store(nanos(now + LOOK_EVERY), Ordering::Relaxed);
-        let bounds = source.bounds();
+        // It is the code of others, and runs where a call begins or ends: also while that unwinds.
+        let bounds = catch_unwind(AssertUnwindSafe(|| source.bounds())).unwrap_or_else(|_| Err(panicked()));
         let mut learner = self.learner();
-        match bounds.and_then(|bounds| learner.apply(bounds)) {
+        let fixed = learner.fixed;
+        let applied = bounds.and_then(|bounds| learner.apply(bounds));
+        if learner.fixed != fixed {
+            // Whoever was refused was refused by another limit.
+            self.denied.store(false, Ordering::Relaxed);
+        }
+        match applied {
             Ok(()) => learner.source_error = None,
             Err(error) => {
                 let error = error.chain();
@@ -484,6 +531,11 @@ impl Learner {
     }
 
     fn apply(&mut self, bounds: LimitBounds) -> crate::Result<()> {
+        if bounds.limit.is_some_and(|limit| !(1..=MOST).contains(&limit)) {
+            return Err(Error::new(ErrorKind::Config, "fix the limit")
+                .with("setting", "limit")
+                .hint("set it to a number from 1 to 1,000,000"));
+        }
         let (min, max) = match (bounds.min, bounds.max) {
             // A bound that comes alone moves the builder's out of its way.
             (Some(min), None) => (min, self.max.max(min)),
@@ -497,6 +549,12 @@ impl Learner {
         self.fixed = bounds.limit;
         Ok(())
     }
+}
+
+fn panicked() -> Error {
+    Error::new(ErrorKind::Invalid, "ask the source for bounds")
+        .with("reason", "it panicked")
+        .hint("the program's error output has the message")
 }
 
 fn nanos(tick: Tick) -> u64 {

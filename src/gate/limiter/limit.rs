@@ -136,8 +136,8 @@ impl LimitOptions {
         if self.window.is_zero() || self.window > LONGEST_WINDOW {
             return refuse("window", "set it to at most 5 seconds, and more than none");
         }
-        if self.min_samples == 0 {
-            return refuse("min_samples", "set it to 1 or more");
+        if !(1..=u64::from(MOST)).contains(&self.min_samples) {
+            return refuse("min_samples", "set it to a number from 1 to 1,000,000");
         }
         if self.baseline_ceiling.is_some_and(|ceiling| ceiling < self.baseline_floor) {
             return refuse("baseline_floor, baseline_ceiling", "set the ceiling above the floor");
@@ -200,7 +200,9 @@ struct Drain {
     limit: u32,
     in_flight_before: f64,
     latency_before: f64,
-    /// The first window still has calls in it that began before, and does not count.
+    /// Seconds until all calls that end began within the drain, and at its limit. The windows before do not count,
+    /// and neither does the first.
+    settling: f64,
     windows: u32,
     samples: f64,
     /// Of all samples together.
@@ -283,12 +285,17 @@ impl Limit {
         // A latency of a few calls among many failures says nothing.
         let enough = 2 * answered >= self.options.min_samples;
         let latency = window.mean().filter(|_| enough).map(|latency| self.doubted(latency, answered));
+        if window.fixed {
+            self.drain = None;
+        }
         if let Some(drain) = self.drain {
             return self.go_on_with_drain(drain, window, latency);
         }
         self.windows += 1;
         let ratio = latency.map_or(1.0, |latency| self.ratio(latency));
-        let gradient = (self.options.tolerance / ratio).clamp(STEEPEST, 1.0);
+        // A latency that is less than it and the baseline may be off makes a ratio below zero: as fast as can be.
+        let slow = ratio > self.options.tolerance;
+        let gradient = if slow { (self.options.tolerance / ratio).max(STEEPEST) } else { 1.0 };
         if let Some(latency) = latency {
             self.follow(latency, gradient, window);
         }
@@ -306,7 +313,8 @@ impl Limit {
         Mean { error: latency.error.max(usual), ..latency }
     }
 
-    /// Returns how many times the baseline a latency is, at least: what chance can explain is not held against it.
+    /// Returns how many times the baseline a latency is, at least: what chance can explain is not held against it,
+    /// and may be more than all of it.
     fn ratio(&self, latency: Mean) -> f64 {
         let Some(baseline) = self.baseline else { return 1.0 };
         let floor = self.options.baseline_floor.as_secs_f64();
@@ -353,12 +361,14 @@ impl Limit {
 
     fn adjust(&mut self, ratio: f64, gradient: f64, window: &Window) {
         let failing = window.failing();
-        let in_use = window.denied || f64::from(window.most_in_flight) >= 0.5 * self.limit;
+        // A limit that was not in the way need not be more than twice what was in use.
+        let needed = 2.0 * f64::from(window.most_in_flight);
+        let needed = if window.denied { f64::INFINITY } else { needed.max(self.limit) };
         let kept = self.limit * gradient * (1.0 - failing.min(STEEPEST));
         if self.starting && failing < FEW_FAILURES {
             if gradient >= 1.0 {
-                if in_use && self.windows >= FIRST_WINDOWS {
-                    self.limit = self.clamped(2.0 * self.limit);
+                if self.windows >= FIRST_WINDOWS {
+                    self.limit = self.clamped((2.0 * self.limit).min(needed));
                 }
                 return;
             }
@@ -374,8 +384,7 @@ impl Limit {
             return;
         }
         // The root lets a few calls wait, so that none who serve them ever do, and is what the limit grows by.
-        let target = kept + self.limit.sqrt() * (1.0 - failing);
-        let target = if in_use { target } else { target.min(self.limit) };
+        let target = (kept + self.limit.sqrt() * (1.0 - failing)).min(needed);
         let step = if gradient >= 1.0 && failing < FEW_FAILURES { 1.0 } else { SMOOTHING };
         self.limit = self.clamped(self.limit + step * (target - self.limit));
         if failing >= FEW_FAILURES && self.limit <= f64::from(self.options.min) {
@@ -414,8 +423,13 @@ impl Limit {
         if self.slow < self.drain_after {
             return;
         }
+        if window.fixed {
+            // Nothing can be tried; it can as soon as the limit is no longer fixed.
+            self.slow = self.drain_after;
+            return;
+        }
         self.slow = 0;
-        let in_flight = f64::from(window.most_in_flight).min(self.limit);
+        let in_flight = f64::from(window.most_in_flight.min(self.current()));
         // Of few, more is taken away: behind one worker even half of them would wait.
         let lower = if in_flight > 8.0 { in_flight / 2.0 } else { in_flight / 3.0 };
         let lower = (lower as u32).max(self.options.min);
@@ -430,8 +444,11 @@ impl Limit {
         } else {
             return;
         };
+        // Where more are let in, they have to come first, and take longer.
+        let latencies = if f64::from(limit) > in_flight { 2.0 } else { 1.0 };
         self.drain = Some(Drain {
             limit,
+            settling: latencies * self.slow_latency,
             in_flight_before: in_flight,
             latency_before: self.slow_latency,
             windows: 0,
@@ -442,10 +459,15 @@ impl Limit {
     }
 
     fn go_on_with_drain(&mut self, mut drain: Drain, window: &Window, latency: Option<Mean>) {
+        let settled = drain.windows > 0 && drain.settling <= 0.0;
+        drain.settling -= window.length.max(self.window()).as_secs_f64();
+        if !settled {
+            drain.windows = 1;
+            self.drain = Some(drain);
+            return;
+        }
         drain.windows += 1;
-        if drain.windows > 1
-            && let Some(latency) = latency
-        {
+        if let Some(latency) = latency {
             drain.add(latency, window);
         }
         if drain.samples < (DRAIN_SAMPLES * self.options.min_samples) as f64 && drain.windows < DRAIN_WINDOWS
@@ -514,6 +536,21 @@ mod tests {
     }
 
     #[test]
+    fn while_the_limit_is_fixed_nothing_is_tried_and_afterwards_at_once() {
+        let mut limit = Limit::new(LimitOptions::default()).unwrap();
+        (0..5).for_each(|_| limit.update(&window(100, 0)));
+        let mut slow = Window { most_in_flight: 10, ..Window::new() };
+        (0..100).for_each(|_| slow.record(Duration::from_millis(90)));
+        for _ in 0..100 {
+            limit.update(&Window { fixed: true, ..slow.clone() });
+            assert!(limit.drain.is_none());
+        }
+        limit.update(&slow);
+
+        assert!(limit.drain.is_some());
+    }
+
+    #[test]
     fn options_that_contradict_each_other_are_refused() {
         let usual = LimitOptions::default();
         let floor_above = Some(Duration::from_micros(1));
@@ -526,6 +563,7 @@ mod tests {
             LimitOptions { tolerance: f64::NAN, ..usual },
             LimitOptions { window: Duration::ZERO, ..usual },
             LimitOptions { min_samples: 0, ..usual },
+            LimitOptions { min_samples: u64::MAX, ..usual },
             LimitOptions { baseline_ceiling: floor_above, ..usual },
         ] {
             let refused = Limit::new(options).unwrap_err();

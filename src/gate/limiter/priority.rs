@@ -62,6 +62,9 @@ impl std::str::FromStr for Priority {
 /// How fast what is kept for a priority goes down when it is no longer asked for.
 const FORGET: f64 = 0.1;
 
+/// An update after a long time counts for so many at most: calls that come in bursts are not forgotten in a pause.
+const MOST_AT_ONCE: f64 = 10.0;
+
 /// What is kept free for the calls that matter more: about as many places as they needed lately, and a few for a burst.
 /// Where all calls have one priority nothing is kept.
 #[derive(Clone, Debug, Default)]
@@ -71,12 +74,16 @@ pub(super) struct Reserves {
 }
 
 impl Reserves {
-    /// Takes in how many calls of each priority came, within which time, and how long one takes.
-    pub(super) fn update(&mut self, came: [u64; 4], within: Duration, latency: Duration) {
-        let each = latency.as_secs_f64() / within.as_secs_f64().max(1e-9);
+    /// Takes in how many calls of each priority came, within which time, and how long one takes; `usually` is what
+    /// that time is for most updates.
+    pub(super) fn update(&mut self, came: [u64; 4], within: Duration, usually: Duration, latency: Duration) {
+        let within = within.as_secs_f64().max(1e-9);
+        let each = latency.as_secs_f64() / within;
+        let updates = (within / usually.as_secs_f64()).clamp(1.0, MOST_AT_ONCE);
+        let forgotten = 1.0 - (1.0 - FORGET).powf(updates);
         for (wanted, came) in self.wanted.iter_mut().zip(came) {
             let now = came as f64 * each;
-            let slower = *wanted + FORGET * (now - *wanted);
+            let slower = *wanted + forgotten * (now - *wanted);
             *wanted = now.max(slower);
         }
     }
@@ -107,7 +114,7 @@ mod tests {
             let mut came = [0; 4];
             came[priority] = 5_000;
             let mut reserves = Reserves::default();
-            reserves.update(came, SECOND, Duration::from_millis(10));
+            reserves.update(came, SECOND, SECOND, Duration::from_millis(10));
 
             assert_eq!(reserves.thresholds(20)[priority], 20);
         }
@@ -116,7 +123,7 @@ mod tests {
     #[test]
     fn as_many_places_are_kept_as_higher_priorities_used_lately() {
         let mut reserves = Reserves::default();
-        reserves.update([5_000, 0, 900, 0], SECOND, Duration::from_millis(10));
+        reserves.update([5_000, 0, 900, 0], SECOND, SECOND, Duration::from_millis(10));
 
         assert_eq!(reserves.thresholds(20), [8, 8, 20, 20], "nine, and three for a burst");
         assert_eq!(reserves.thresholds(5), [1, 1, 5, 5], "an idle service takes any call");
@@ -125,9 +132,22 @@ mod tests {
     #[test]
     fn what_is_no_longer_asked_for_is_given_back() {
         let mut reserves = Reserves::default();
-        reserves.update([100, 0, 0, 900], SECOND, Duration::from_millis(10));
+        reserves.update([100, 0, 0, 900], SECOND, SECOND, Duration::from_millis(10));
         for _ in 0..80 {
-            reserves.update([100, 0, 0, 0], SECOND, Duration::from_millis(10));
+            reserves.update([100, 0, 0, 0], SECOND, SECOND, Duration::from_millis(10));
+        }
+
+        assert_eq!(reserves.thresholds(20), [20; 4]);
+    }
+
+    #[test]
+    fn it_is_given_back_by_time_where_few_calls_come_but_not_all_of_it_after_a_pause() {
+        let mut reserves = Reserves::default();
+        reserves.update([100, 0, 0, 900], SECOND, SECOND, Duration::from_millis(10));
+        reserves.update([100, 0, 0, 0], 3_600 * SECOND, SECOND, Duration::from_millis(10));
+        assert_eq!(reserves.thresholds(20)[0], 16);
+        for _ in 0..7 {
+            reserves.update([1, 0, 0, 0], 10 * SECOND, SECOND, Duration::from_millis(10));
         }
 
         assert_eq!(reserves.thresholds(20), [20; 4]);

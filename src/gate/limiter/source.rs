@@ -29,7 +29,7 @@ pub struct LimitBounds {
     pub min: Option<u32>,
     /// The limit never rises above.
     pub max: Option<u32>,
-    /// The limit, whatever the latency; learning goes on beside it.
+    /// The limit, whatever the latency, from 1 to 1,000,000. Learning goes on beside it, from what it lets in.
     pub limit: Option<u32>,
 }
 
@@ -77,7 +77,7 @@ fn refused(reason: &'static str) -> Error {
 
 /// Says what bounds a limit has now. Open: implement it, or give a closure.
 ///
-/// Asked at most every 100 ms, on the thread of a call: it must not wait.
+/// Asked at most every 100 ms, on the thread of a call: it must not wait. A panic counts as an error.
 ///
 /// # Examples
 /// ```

@@ -41,13 +41,24 @@ pub struct Window {
     pub denied: bool,
     /// The most calls that were under way at once.
     pub most_in_flight: u32,
+    /// How long it was. One that is shorter than [`Limit::window`](super::Limit::window) asks for counts as that long.
+    pub length: Duration,
+    /// Whether another limit was in force than the learned one.
+    pub(super) fixed: bool,
 }
 
 impl Window {
     /// Makes a window in which nothing happened.
     #[must_use]
     pub fn new() -> Self {
-        Self { buckets: vec![0; BUCKETS].into(), failures: 0, denied: false, most_in_flight: 0 }
+        Self {
+            buckets: vec![0; BUCKETS].into(),
+            failures: 0,
+            denied: false,
+            most_in_flight: 0,
+            length: Duration::ZERO,
+            fixed: false,
+        }
     }
 
     /// Adds a call that was answered.
@@ -61,6 +72,7 @@ impl Window {
     pub fn clear(&mut self) {
         self.buckets.fill(0);
         (self.failures, self.denied, self.most_in_flight) = (0, false, 0);
+        (self.length, self.fixed) = (Duration::ZERO, false);
     }
 
     /// Returns how many calls were answered.

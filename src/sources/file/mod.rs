@@ -34,6 +34,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
+pub(crate) use self::read::open_without_waiting;
 pub use self::{
     config::FileConfig,
     read::{ReadLimits, read_tree},

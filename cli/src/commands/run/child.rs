@@ -2,7 +2,7 @@
 
 use std::{io, process::ExitStatus, time::Duration};
 
-use leverframe::traits::Clock;
+use leverframe::traits::{Clock, Tick};
 use tokio::process::Command;
 
 #[cfg(not(unix))]
@@ -33,15 +33,33 @@ pub(super) enum Told {
     User2,
 }
 
-impl Told {
-    /// Returns true if whoever is told so is to end.
-    fn ends(self) -> bool {
-        !matches!(self, Self::User1 | Self::User2)
+/// Whether somebody has told the command to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Nobody has.
+    No,
+    /// It was sent what many end of, and some take for something else: if it still runs then, it goes on.
+    Perhaps(Tick),
+    /// It has to.
+    Surely,
+}
+
+impl Ending {
+    /// Takes in what the command is told.
+    fn after(self, told: Told, doubted_until: Tick) -> Self {
+        match (self, told) {
+            (Self::Surely, _) | (_, Told::Terminate) => Self::Surely,
+            (_, Told::Hangup | Told::Interrupt | Told::Quit) => Self::Perhaps(doubted_until),
+            (before, Told::Kill | Told::User1 | Told::User2) => before,
+        }
     }
 }
 
 /// A command that runs, with the streams of this process.
-pub(super) struct Child(tokio::process::Child);
+pub(super) struct Child {
+    process: tokio::process::Child,
+    ending: Ending,
+}
 
 impl Child {
     pub(super) fn start(args: &RunArgs, plan: &Plan) -> Result<Self, Failure> {
@@ -54,7 +72,8 @@ impl Child {
         }
         // Below, so that a setting of that very name counts.
         command.envs(plan.set.iter().map(|(name, value)| (name, value)));
-        command.spawn().map(Self).map_err(|error| {
+        let started = command.spawn().map(|process| Self { process, ending: Ending::No });
+        started.map_err(|error| {
             let shown = program.to_string_lossy();
             match error.kind() {
                 io::ErrorKind::NotFound => Failure::new(NOT_FOUND, format!("there is no command `{shown}`"))
@@ -73,47 +92,61 @@ impl Child {
 
     /// Waits for the end and returns the exit code.
     pub(super) async fn ended(&mut self) -> io::Result<u8> {
-        self.0.wait().await.map(code)
+        self.process.wait().await.map(code)
     }
 
-    /// Passes signals on until a moment comes; returns the exit code if the command ends before.
-    pub(super) async fn ended_before(
+    /// Passes on what somebody tells the command.
+    pub(super) fn pass(&mut self, told: Told, clock: &impl Clock, patience: Duration) {
+        self.ending = self.ending.after(told, clock.now() + patience);
+        self.send(told);
+    }
+
+    /// Passes signals on for so long, and for as long as the command may be ending because somebody told it to; returns
+    /// the exit code if it ends before.
+    pub(super) async fn ended_within(
         &mut self,
-        moment: impl Future<Output = ()>,
+        wait: Duration,
+        clock: &impl Clock,
+        patience: Duration,
         passed: &mut Passed,
     ) -> io::Result<Option<u8>> {
-        tokio::pin!(moment);
+        let mut due = clock.now() + wait;
         loop {
+            let over = clock.sleep_until(due);
             tokio::select! {
                 code = self.ended() => return code.map(Some),
-                told = passed.next() => self.send(told),
-                () = &mut moment => return Ok(None),
+                told = passed.next() => self.pass(told, clock, patience),
+                () = over, if self.ending != Ending::Surely => match self.ending {
+                    Ending::Perhaps(until) if until > clock.now() => due = until,
+                    _ => return Ok(None),
+                }
             }
         }
     }
 
     /// Ends the command so that it can be started again; returns the exit code if that is not to be, because it ended by
-    /// itself, or because somebody told it to end.
+    /// itself, or because somebody tells it to end.
     pub(super) async fn stop(
         &mut self,
         clock: &impl Clock,
         patience: Duration,
         passed: &mut Passed,
     ) -> io::Result<Option<u8>> {
-        if let Some(status) = self.0.try_wait()? {
+        if let Some(status) = self.process.try_wait()? {
             return Ok(Some(code(status)));
         }
         self.send(Told::Terminate);
         let late = clock.sleep_until(clock.now() + patience);
         tokio::pin!(late);
-        let (mut killed, mut told_to_end) = (false, false);
+        // What it was told before it has outlived.
+        self.ending = Ending::No;
+        let mut killed = false;
         loop {
             tokio::select! {
-                code = self.ended() => return code.map(|code| told_to_end.then_some(code)),
-                told = passed.next() => {
-                    told_to_end |= told.ends();
-                    self.send(told);
+                code = self.ended() => {
+                    return code.map(|code| (self.ending != Ending::No).then_some(code));
                 }
+                told = passed.next() => self.pass(told, clock, patience),
                 () = &mut late, if !killed => {
                     killed = true;
                     self.send(Told::Kill);
@@ -181,7 +214,7 @@ mod unix {
     }
 
     impl Child {
-        pub(in super::super) fn send(&self, told: Told) {
+        pub(in super::super) fn send(&mut self, told: Told) {
             let sent = match told {
                 Told::Hangup => Sent::HUP,
                 // What is typed goes to the command as well: telling it twice would be once too often.
@@ -194,7 +227,7 @@ mod unix {
                 Told::User2 => Sent::USR2,
             };
             // Without an id it has ended, and its number may be another's.
-            let process = self.0.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
+            let process = self.process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?));
             if let Some(process) = process {
                 // One that ended just now needs no telling.
                 let _ = kill_process(process, sent);
@@ -205,6 +238,22 @@ mod unix {
     /// Returns true if keys that are typed become signals of this process and of the command, which is in its group.
     fn has_terminal() -> bool {
         File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_be_terminated_is_for_good_and_other_signals_may_mean_something_else() {
+        let [soon, later] = [1, 2].map(|second| Tick::ORIGIN + Duration::from_secs(second));
+
+        assert_eq!(Ending::No.after(Told::User1, soon), Ending::No);
+        assert_eq!(Ending::No.after(Told::Hangup, soon), Ending::Perhaps(soon));
+        assert_eq!(Ending::Perhaps(soon).after(Told::Interrupt, later), Ending::Perhaps(later));
+        assert_eq!(Ending::Perhaps(soon).after(Told::Terminate, later), Ending::Surely);
+        assert_eq!(Ending::Surely.after(Told::Hangup, later), Ending::Surely);
     }
 }
 
@@ -235,7 +284,7 @@ mod elsewhere {
         pub(in super::super) fn send(&mut self, told: Told) {
             if told != Told::Interrupt {
                 // One that ended just now needs no telling.
-                let _ = self.0.start_kill();
+                let _ = self.process.start_kill();
             }
         }
     }

@@ -13,7 +13,6 @@ use leverframe::{
         clock_system::SystemClock,
     },
     live::Origin,
-    traits::Clock,
 };
 use tokio::sync::mpsc;
 
@@ -90,10 +89,10 @@ async fn supervise(args: &RunArgs, client: &NexusClient, out: &mut Out) -> Resul
     loop {
         tokio::select! {
             code = child.ended() => return Ok(code?),
-            signal = passed.next() => child.send(signal),
+            signal = passed.next() => child.pass(signal, &clock, args.kill_after),
             Some(()) = told.recv() => {
-                let due = clock.now() + args.restart_delay;
-                if let Some(code) = child.ended_before(clock.sleep_until(due), &mut passed).await? {
+                let wait = args.restart_delay;
+                if let Some(code) = child.ended_within(wait, &clock, args.kill_after, &mut passed).await? {
                     return Ok(code);
                 }
                 // What came meanwhile is in the snapshot that is looked at now.

@@ -48,9 +48,9 @@ struct Changes {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 200)]
     status: Option<Option<String>>,
-    /// How long a policy holds without being confirmed.
+    /// How long a policy holds without being confirmed; three times `pulse_interval` at least.
     #[serde(default, deserialize_with = "given")]
-    #[schema(value_type = Option<u64>, minimum = 10, maximum = 604_800)]
+    #[schema(value_type = Option<u64>, minimum = 90, maximum = 604_800)]
     lease_duration_seconds: Option<Option<u64>>,
     /// How often to report, in milliseconds.
     #[serde(default, deserialize_with = "given")]
@@ -126,6 +126,13 @@ async fn apply(app: &App, principal: &Principal, org: &str, changes: &Changes) -
         settings.updated_at = Some(app.clock().wall());
         settings.updated_by = Some(principal.token().id.clone());
         checked::gate_settings(&settings)?;
+        // Whatever is kept from before is no reason to refuse a kill.
+        if changes.lease_duration_seconds.is_some() || changes.pulse_interval.is_some() {
+            match site {
+                None => checked::gate_rhythm(&settings, &Settings::default())?,
+                Some(_) => checked::gate_rhythm(&app.store().gate_settings(org, None).await?, &settings)?,
+            }
+        }
         let put = app.store().put_gate_settings(org, site, &settings).await;
         // Even if the store failed: it may have done so after they were kept.
         app.gate().doubt(org);

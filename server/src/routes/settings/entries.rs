@@ -56,6 +56,12 @@ impl<'a> Writer<'a> {
         asked: Result<(String, ChangeRequest), Problem>,
     ) -> Result<SettingWritten, Problem> {
         let Self { app, info, headers, caller } = self;
+        if let Err(problem) = caller.require_write()
+            && !app.settings().refusals.takes(&caller.id, info.begun())
+        {
+            // Public keys are everybody's. Of more than a few a minute the server's own log tells.
+            return Err(problem);
+        }
         let key = asked.as_ref().map(|(key, _)| key.as_str()).unwrap_or_default();
         let target = format!("{} {key}", caller.service);
         let write = Write::by(app, &caller.id, info, action, Some(&caller.service.tenant), &target);

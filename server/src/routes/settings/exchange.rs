@@ -76,13 +76,12 @@ async fn exchange(
     let body = extract::json_body(request, &app).await?;
     let (session, service) = match believe(&app, federation, &body, &host, &info).await? {
         Ok(believed) => believed,
-        Err(refusal) => return Err(refused(&app, federation, refusal, &info).await),
+        Err(refusal) => return Err(refused(&app, refusal, &info).await),
     };
     if let Some(problem) = settings::refusal(&service, info.wall()) {
         return Err(problem);
     }
-    let signer = app.hub().signer().await?;
-    let token: Secret = session.sign(&signer);
+    let token: Secret = session.sign(&*app.settings().signers().await?);
     let target = service.id.to_string();
     let write = Write::by(&app, &session.id, &info, CREATE, Some(&service.id.tenant), &target);
     app.audited_first(write, &format!("{} by {}", session.trust, session.provider)).await?;
@@ -112,8 +111,8 @@ async fn believe(
         Ok(proof) => proof,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let services = app.store().settings_services_trusting(&proof.issuer).await?;
-    Ok(choose(services, &proof, host).map(|(service, trust)| {
+    let chosen = choose(app.store(), &proof, host).await?;
+    Ok(chosen.map(|(service, trust)| {
         let session = begin(app, federation, &service, &trust, &proof.provider, info);
         (session, service)
     }))
@@ -132,15 +131,15 @@ fn begin(
 }
 
 /// Says in the log why, and to whoever asked as much as is theirs to know.
-async fn refused(app: &App, federation: &Federation, refusal: Refusal, info: &RequestInfo) -> Problem {
+async fn refused(app: &App, refusal: Refusal, info: &RequestInfo) -> Problem {
     let (reason, issuer) = (refusal.reason(), refusal.issuer.clone());
     tracing::info!(reason, issuer, request_id = info.id(), "a workload was not believed");
     let problem = Problem::from(refusal);
     if problem.status() == StatusCode::UNAUTHORIZED {
         app.metrics().unauthenticated.add(1);
     }
-    // Strangers must not fill the log: of more than a few a minute the server's own log tells.
-    if federation.may_record(info.begun()) {
+    // Of more than a few a minute the server's own log tells.
+    if app.settings().refusals.takes(REFUSE, info.begun()) {
         let write = Write::by(app, "", info, REFUSE, None, &issuer);
         let outcome: Result<(), Problem> = Err(problem.clone());
         // The outcome is what is recorded, and comes back as it is.

@@ -52,7 +52,7 @@ async fn sync(
             let target = caller.service.to_string();
             let tenant = Some(&*caller.service.tenant);
             let write = Write::by(&app, &caller.id, &info, "settings.secrets.read", tenant, &target);
-            let detail = format!("{} secrets of revision {}", face.secrets, revisions.0);
+            let detail = format!("{} secrets of revision {}", face.secrets, revisions.1);
             app.audited_first(write, &detail).await
         };
         app.settings().reading(&Arc::clone(&caller.id), revisions, record).await?;

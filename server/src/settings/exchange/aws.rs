@@ -30,8 +30,16 @@ pub(super) struct Aws {
     /// In place of AWS's own.
     endpoint: Option<Uri>,
     transport: Arc<dyn Transport>,
-    /// Signatures that were sent on, with when their life ends.
+    /// Signatures that AWS knew, or is being asked about, with when their life ends.
     seen: Mutex<HashMap<[u8; 32], SystemTime>>,
+}
+
+/// A signature that AWS is being asked about. Unless AWS knows it, it is forgotten, also if whoever sent it waits no longer:
+/// strangers would fill the memory with what they make up.
+struct Noted<'a> {
+    aws: &'a Aws,
+    signature: [u8; 32],
+    is_known: bool,
 }
 
 impl Aws {
@@ -60,29 +68,28 @@ impl Aws {
         {
             return Err(rejected("it is signed for another server"));
         }
-        if !self.see(&signed, now) {
-            return Err(rejected("it was used before"));
-        }
-        let answer = self.ask(&signed).await;
-        if matches!(answer, Err(Refusal { kind: super::Refused::Unavailable, .. })) {
-            // It proved nothing yet, and may be tried again.
-            self.seen().remove(&signed.digest);
-        }
-        let claims = sts::claims_in(&answer?).map_err(rejected)?;
+        let mut noted = self.note(&signed, now)?;
+        let answer = self.ask(&signed).await?;
+        noted.is_known = true;
+        let claims = sts::claims_in(&answer).map_err(rejected)?;
         Proof::of_claims(PROVIDER, PROVIDER, claims).map_err(rejected)
     }
 
-    /// Takes note of a signature; false if it was seen before, or if no more can be remembered.
-    fn see(&self, signed: &Signed<'_>, now: SystemTime) -> bool {
+    /// Takes note of a signature that is about to be sent on.
+    fn note(&self, signed: &Signed<'_>, now: SystemTime) -> Result<Noted<'_>, Refusal> {
         let mut seen = self.seen();
+        if seen.get(&signed.signature).is_some_and(|until| *until >= now) {
+            return Err(Refusal::rejected(PROVIDER, "it was used before"));
+        }
         if seen.len() >= MOST_SEEN {
             seen.retain(|_, until| *until >= now);
         }
-        if seen.len() >= MOST_SEEN || seen.contains_key(&signed.digest) {
-            return false;
+        if seen.len() >= MOST_SEEN {
+            tracing::warn!("more signed requests are in use than can be remembered");
+            return Err(Refusal::unavailable(PROVIDER));
         }
-        seen.insert(signed.digest, signed.at + LIFE);
-        true
+        seen.insert(signed.signature, signed.at + LIFE);
+        Ok(Noted { aws: self, signature: signed.signature, is_known: false })
     }
 
     fn seen(&self) -> MutexGuard<'_, HashMap<[u8; 32], SystemTime>> {
@@ -134,6 +141,14 @@ impl Aws {
                 tracing::warn!(status = status.as_u16(), "AWS does not say whose signature it is");
                 Err(unavailable(()))
             }
+        }
+    }
+}
+
+impl Drop for Noted<'_> {
+    fn drop(&mut self) {
+        if !self.is_known {
+            self.aws.seen().remove(&self.signature);
         }
     }
 }

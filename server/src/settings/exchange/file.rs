@@ -5,7 +5,7 @@ use std::{
     fs,
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -116,7 +116,7 @@ fn made(text: &str, dir: &Path, clock: &Arc<dyn Clock>) -> Result<Inner> {
         issuers.push(issuer(named, dir, &transport, clock).map_err(|error| error.with("issuer", name))?);
     }
     let aws = content.aws_iam.map(|aws| aws_of(aws, &transport)).transpose()?;
-    Ok(Inner { issuers, aws, lasts: Duration::from_secs(lasts), recorded: Mutex::default() })
+    Ok(Inner { issuers, aws, lasts: Duration::from_secs(lasts) })
 }
 
 fn issuer(

@@ -19,23 +19,15 @@ mod trusts;
 use std::{
     fmt,
     path::Path,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use leverframe::{
-    Result, Secret,
-    traits::{Clock, Tick},
-};
+use leverframe::{Result, Secret, traits::Clock};
 use serde::Deserialize;
 
 use self::{aws::Aws, keys::Keys, token::Token};
-pub(crate) use self::{
-    proof::Proof,
-    refusal::{Refusal, Refused},
-    signed::SignedRequest,
-    trusts::choose,
-};
+pub(crate) use self::{proof::Proof, refusal::Refusal, signed::SignedRequest, trusts::choose};
 use super::host::Host;
 
 /// The issuers whose tokens are believed; clones share them.
@@ -48,14 +40,6 @@ struct Inner {
     issuers: Vec<Issuer>,
     aws: Option<Aws>,
     lasts: Duration,
-    recorded: Mutex<Recorded>,
-}
-
-/// How many refusals were recorded of late.
-#[derive(Default)]
-struct Recorded {
-    until: Tick,
-    count: u32,
 }
 
 struct Issuer {
@@ -75,8 +59,6 @@ pub(crate) struct Ask {
     aws_sts_request: Option<SignedRequest>,
 }
 
-/// Refusals that are recorded in a minute.
-const RECORDED: u32 = 10;
 /// Bytes of a token.
 const LONGEST_TOKEN: usize = 16 * 1_024;
 
@@ -94,17 +76,6 @@ impl Federation {
     /// Returns how long sessions last.
     pub(crate) fn lasts(&self) -> Duration {
         self.inner.lasts
-    }
-
-    /// Returns true for the first few refusals of each minute.
-    pub(crate) fn may_record(&self, now: Tick) -> bool {
-        // Under the lock there are plain assignments.
-        let mut recorded = self.inner.recorded.lock().unwrap_or_else(PoisonError::into_inner);
-        if now >= recorded.until {
-            *recorded = Recorded { until: now + Duration::from_secs(60), count: 0 };
-        }
-        recorded.count = recorded.count.saturating_add(1);
-        recorded.count <= RECORDED
     }
 
     /// Finds out who asks. `host` is the one that was asked.

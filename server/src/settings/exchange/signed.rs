@@ -8,7 +8,6 @@ use std::{
 
 use leverframe::Secret;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 /// What is signed, byte for byte: whatever else AWS would do for the signer is not asked for.
 pub(super) const BODY: &str = "Action=GetCallerIdentity&Version=2011-06-15";
@@ -44,8 +43,8 @@ pub(super) struct Signed<'r> {
     /// The host that the signature is good for, as the workload calls it.
     pub(super) server: String,
     pub(super) at: SystemTime,
-    /// Tells this signature from every other.
-    pub(super) digest: [u8; 32],
+    /// Its bytes, which are of what is signed alone and not of how the header around them is written.
+    pub(super) signature: [u8; 32],
 }
 
 impl SignedRequest {
@@ -75,8 +74,7 @@ impl SignedRequest {
         if off > LIFE {
             return Err("its time is more than 5 minutes off");
         }
-        let authorization = header("authorization")?;
-        let parts = parts_of(authorization).ok_or("its signature cannot be read")?;
+        let parts = parts_of(header("authorization")?).ok_or("its signature cannot be read")?;
         let [day, region, "sts", "aws4_request"] = parts.scope[..] else {
             return Err("it is signed for something else");
         };
@@ -94,8 +92,7 @@ impl SignedRequest {
             return Err("it holds a header that is not signed");
         }
         let (region, server) = (region.to_owned(), header("x-nexus-server-id")?.to_ascii_lowercase());
-        let digest = Sha256::digest(authorization).into();
-        Ok(Signed { headers, region, server, at, digest })
+        Ok(Signed { headers, region, server, at, signature: parts.signature })
     }
 }
 
@@ -104,6 +101,7 @@ struct Parts<'a> {
     scope: Vec<&'a str>,
     /// The names of the headers.
     signed: Vec<&'a str>,
+    signature: [u8; 32],
 }
 
 fn parts_of(authorization: &str) -> Option<Parts<'_>> {
@@ -117,14 +115,29 @@ fn parts_of(authorization: &str) -> Option<Parts<'_>> {
     }
     let (credential, signed) = (fields.remove("Credential")?, fields.remove("SignedHeaders")?);
     let signature = fields.remove("Signature")?;
-    // In one way only, so that one signature is not written in two.
-    let is_hex =
-        signature.len() == 64 && signature.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let signature = bytes_of(signature)?;
     let mut scope = credential.split('/');
     let key = scope.next()?;
     let known = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric());
-    (fields.is_empty() && is_hex && known)
-        .then(|| Parts { scope: scope.collect(), signed: signed.split(';').collect() })
+    (fields.is_empty() && known).then(|| Parts {
+        scope: scope.collect(),
+        signed: signed.split(';').collect(),
+        signature,
+    })
+}
+
+/// Reads hexadecimal digits as AWS writes them.
+fn bytes_of(hex: &str) -> Option<[u8; 32]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; 32];
+    for (byte, digits) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+        *byte = digit(digits[0])? * 16 + digit(digits[1])?;
+    }
+    (hex.len() == 64).then_some(bytes)
 }
 
 /// Reads `20261121T102030Z`.

@@ -1,30 +1,84 @@
 //! Which service somebody is, by what they have proven.
 
+use leverframe::Result;
+
 use super::{Proof, Refusal};
-use crate::settings::{
-    host::Host,
-    model::{Kind, Service, Trust},
+use crate::{
+    model::PageRequest,
+    settings::{
+        SettingsStore,
+        host::{Host, Names},
+        model::{Kind, Service, Trust},
+    },
 };
 
+/// Services that are looked at together: each may have 256 KiB.
+const PAGE: usize = 64;
+
 /// Finds the one service that believes the proof: of the host that was asked, where its name says which; else the only
-/// one that does.
+/// one that does, whatever else trusts the issuer.
 ///
 /// # Errors
-/// `Rejected` if none does, `Ambiguous` if several do.
-pub(crate) fn choose(
-    services: Vec<Service>,
+/// What the store fails with; and why there is none, if there is none: `Rejected` if no service believes the proof,
+/// `Ambiguous` if several do.
+pub(crate) async fn choose(
+    store: &dyn SettingsStore,
     proof: &Proof,
     host: &Host,
-) -> Result<(Service, Trust), Refusal> {
-    let mut believing = services.into_iter().filter_map(|service| {
-        let may = service.kind == Kind::Backend && host.may_be(&service.slug);
-        let trust = service.trusts.iter().find(|trust| may && believes(trust, proof)).cloned();
-        trust.map(|trust| (service, trust))
-    });
-    let first = believing
-        .next()
-        .ok_or_else(|| Refusal::rejected(&proof.issuer, "no service of this host trusts this identity"))?;
-    if believing.next().is_some() { Err(Refusal::ambiguous(&proof.issuer)) } else { Ok(first) }
+) -> Result<std::result::Result<(Service, Trust), Refusal>> {
+    let mut choice = Choice::new(proof);
+    match host.names() {
+        Names::None => {}
+        Names::Slug(slug) => choice.weigh(store.settings_service_by_slug(slug).await?),
+        Names::Any => {
+            let mut page = PageRequest::first(PAGE);
+            loop {
+                let services = store.settings_services_trusting(&proof.issuer, &page).await?;
+                choice.weigh(services.items);
+                match services.next.filter(|_| !choice.is_ambiguous) {
+                    Some(next) => page.after = Some(next),
+                    None => break,
+                }
+            }
+        }
+    }
+    Ok(choice.made())
+}
+
+/// What is known after some of the services.
+struct Choice<'p> {
+    proof: &'p Proof,
+    found: Option<(Service, Trust)>,
+    is_ambiguous: bool,
+}
+
+impl<'p> Choice<'p> {
+    fn new(proof: &'p Proof) -> Self {
+        Self { proof, found: None, is_ambiguous: false }
+    }
+
+    fn weigh(&mut self, services: impl IntoIterator<Item = Service>) {
+        for service in services.into_iter().filter(|service| service.kind == Kind::Backend) {
+            let Some(trust) = service.trusts.iter().find(|trust| believes(trust, self.proof)) else {
+                continue;
+            };
+            self.is_ambiguous = self.found.is_some();
+            if self.is_ambiguous {
+                return;
+            }
+            let trust = trust.clone();
+            self.found = Some((service, trust));
+        }
+    }
+
+    fn made(self) -> std::result::Result<(Service, Trust), Refusal> {
+        let issuer = &self.proof.issuer;
+        match self.found {
+            _ if self.is_ambiguous => Err(Refusal::ambiguous(issuer)),
+            Some(found) => Ok(found),
+            None => Err(Refusal::rejected(issuer, "no service of this host trusts this identity")),
+        }
+    }
 }
 
 fn believes(trust: &Trust, proof: &Proof) -> bool {
@@ -56,7 +110,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::settings::{exchange::Refused, model::ServiceId};
+    use crate::settings::{exchange::refusal::Refused, model::ServiceId};
 
     fn proof() -> Proof {
         let claims =
@@ -71,8 +125,12 @@ mod tests {
         service
     }
 
-    fn chosen(services: &[Service], host: &str) -> Result<String, &'static str> {
-        match choose(services.to_vec(), &proof(), &Host::new(host)) {
+    fn chosen(services: &[Service]) -> std::result::Result<String, &'static str> {
+        let proof = proof();
+        let mut choice = Choice::new(&proof);
+        // In parts of one, which decide as the whole does.
+        services.iter().for_each(|service| choice.weigh([service.clone()]));
+        match choice.made() {
             Ok((service, trust)) => Ok(format!("{} by {}", service.id, trust.id)),
             Err(Refusal { kind: Refused::Ambiguous, .. }) => Err("several"),
             Err(_) => Err("none"),
@@ -85,9 +143,9 @@ mod tests {
     fn the_one_service_that_believes_it_is_it() {
         let api = service("api", Kind::Backend, "system:serviceaccount:billing:*");
 
-        assert_eq!(chosen(std::slice::from_ref(&api), "127.0.0.1:1"), Ok("acme/api/prod by k".into()));
+        assert_eq!(chosen(std::slice::from_ref(&api)), Ok("acme/api/prod by k".into()));
         let others = [api.clone(), service("web", Kind::Backend, "system:serviceaccount:web:*")];
-        assert_eq!(chosen(&others, "localhost"), Ok("acme/api/prod by k".into()));
+        assert_eq!(chosen(&others), Ok("acme/api/prod by k".into()));
         for change in [
             (|s| s.trusts[0].issuer = "https://other".into()) as fn(&mut Service),
             |s| s.trusts[0].audience = "lever".into(),
@@ -99,20 +157,21 @@ mod tests {
         ] {
             let mut changed = api.clone();
             change(&mut changed);
-            assert_eq!(chosen(&[changed], "127.0.0.1"), Err("none"));
+            assert_eq!(chosen(&[changed]), Err("none"));
         }
         let mut with_claim = api;
         with_claim.trusts[0].claims = [("env".to_owned(), "prod".to_owned())].into();
-        assert!(chosen(&[with_claim], "127.0.0.1").is_ok());
+        assert!(chosen(&[with_claim]).is_ok());
     }
 
     #[test]
-    fn of_several_the_host_says_which() {
-        let both = [service("api", Kind::Backend, ALL), service("web", Kind::Backend, ALL)];
+    fn several_that_believe_it_are_too_many_wherever_they_stand() {
+        let [one, other, none] = [("api", ALL), ("web", ALL), ("x", "nobody")]
+            .map(|(namespace, subject)| service(namespace, Kind::Backend, subject));
 
-        assert_eq!(chosen(&both, "127.0.0.1"), Err("several"));
-        assert_eq!(chosen(&both, "acme-web-prod.example.com:8443"), Ok("acme/web/prod by k".into()));
-        assert_eq!(chosen(&both, "acme-other-prod.example.com"), Err("none"));
+        for services in [[&one, &other, &none], [&none, &one, &other], [&one, &none, &other]] {
+            assert_eq!(chosen(&services.map(Clone::clone)), Err("several"));
+        }
     }
 
     #[test]

@@ -76,15 +76,26 @@ impl<E: Engine> SettingsStore for Records<E> {
         self.one(services::READ, key(id).to_vec(), services::service).await
     }
 
-    async fn settings_services_trusting(&self, issuer: &str) -> Result<Vec<Service>> {
+    async fn settings_service_by_slug(&self, slug: &str) -> Result<Option<Service>> {
+        let sql = concat!("SELECT ", service_columns!(), " FROM settings_services WHERE slug = $1");
+        self.one(sql, vec![slug.into()], services::service).await
+    }
+
+    async fn settings_services_trusting(&self, issuer: &str, page: &PageRequest) -> Result<Page<Service>> {
+        let list = List::SettingsTrusting;
+        let after = list.start_triple(page)?.unwrap_or_default();
+        let [tenant, namespace, environment] = after.each_ref().map(Value::from);
         let sql = concat!(
             "SELECT ",
             service_columns!(),
             " FROM settings_services WHERE (tenant, namespace, environment) IN \
-             (SELECT tenant, namespace, environment FROM settings_trusts WHERE issuer = $1) \
-             ORDER BY tenant, namespace, environment LIMIT 1000"
+             (SELECT tenant, namespace, environment FROM settings_trusts \
+             WHERE issuer = $1 AND (tenant, namespace, environment) > ($2, $3, $4) \
+             ORDER BY tenant, namespace, environment LIMIT $5) ORDER BY tenant, namespace, environment"
         );
-        self.find(sql, vec![issuer.into()], services::service).await
+        let values = vec![issuer.into(), tenant, namespace, environment, rows(page).into()];
+        let found = self.find(sql, values, services::service).await?;
+        Ok(list.page(page, found, |service| service.id.to_string()))
     }
 
     async fn put_settings_service(&self, service: &Service) -> Result<Option<Service>> {

@@ -28,6 +28,8 @@ struct Sts {
     url: String,
     asked: Asked,
     answer: Arc<Mutex<(u16, String)>>,
+    /// Answers come while nobody holds it.
+    gate: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Sts {
@@ -35,21 +37,28 @@ impl Sts {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let (asked, answer) = (Asked::default(), Arc::new(Mutex::new((200, identity(ARN, "123456789012")))));
-        let here = (Arc::clone(&asked), Arc::clone(&answer));
+        let gate = Arc::<tokio::sync::Mutex<()>>::default();
+        let here = (Arc::clone(&asked), Arc::clone(&answer), Arc::clone(&gate));
         let router = Router::new().fallback(any(move |uri: Uri, headers: HeaderMap, body: Bytes| {
-            let (asked, answer) = here.clone();
+            let (asked, answer, gate) = here.clone();
             async move {
                 asked.lock().unwrap().push((uri, headers, body));
+                drop(gate.lock().await);
                 let (status, text) = answer.lock().unwrap().clone();
                 reply(status, text)
             }
         }));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, asked, answer }
+        Self { url, asked, answer, gate }
     }
 
     fn set(&self, status: u16, text: &str) {
         *self.answer.lock().unwrap() = (status, text.to_owned());
+    }
+
+    /// Keeps answers back for as long as what it returns is there.
+    async fn hold(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        Arc::clone(&self.gate).lock_owned().await
     }
 
     fn asked(&self) -> usize {
@@ -139,6 +148,10 @@ async fn a_signature_is_good_once_and_for_five_minutes() {
 
     assert_eq!(stage.exchange_at(HOST, &first).await.status, 200);
     assert_eq!(stage.exchange_at(HOST, &first).await.status, 401);
+    for rewritten in rewritten(&first) {
+        assert_eq!(stage.exchange_at(HOST, &rewritten).await.status, 401, "{rewritten}");
+    }
+    assert_eq!(sts.asked(), 1, "of one signature");
     stage.clock.advance(Duration::from_secs(300));
     assert_eq!(stage.exchange_at(HOST, &first).await.status, 401);
     assert_eq!(stage.exchange_at(HOST, &old).await.status, 200);
@@ -147,6 +160,24 @@ async fn a_signature_is_good_once_and_for_five_minutes() {
     let late = json!({ "provider": "aws_iam", "aws_sts_request": old["aws_sts_request"] });
     assert_eq!(stage.exchange_at(HOST, &late).await.status, 401);
     assert_eq!(sts.asked(), 3);
+}
+
+/// The same signature, written in other ways that are read alike.
+fn rewritten(proof: &Value) -> [Value; 4] {
+    let written = proof["aws_sts_request"]["headers"]["Authorization"].as_str().unwrap();
+    let (scheme, fields) = written.split_once(' ').unwrap();
+    let [credential, signed, signature] = fields.split(", ").collect::<Vec<_>>()[..] else { panic!() };
+    [
+        format!("{scheme} {credential},{signed},{signature}"),
+        format!("{scheme} {credential},  {signed}, {signature} "),
+        format!("{scheme} {signature}, {signed}, {credential}"),
+        written.replace("AKIDEXAMPLE", "AKIDOTHER"),
+    ]
+    .map(|text| {
+        let mut proof = proof.clone();
+        proof["aws_sts_request"]["headers"]["Authorization"] = json!(text);
+        proof
+    })
 }
 
 #[tokio::test]
@@ -213,4 +244,38 @@ async fn a_question_that_aws_did_not_answer_may_be_asked_again() {
     sts.set(200, &identity(ARN, "123456789012"));
     assert_eq!(stage.exchange_at(HOST, &proof).await.status, 200);
     assert_eq!(stage.exchange_at(HOST, &proof).await.status, 401);
+}
+
+/// Strangers make up as many signatures as they like.
+#[tokio::test]
+async fn of_a_signature_that_aws_refused_nothing_is_remembered() {
+    let (stage, sts) = stage().await;
+    let proof = proof(&stage, 1);
+
+    sts.set(403, "<ErrorResponse/>");
+    for _ in 0..2 {
+        assert_eq!(stage.exchange_at(HOST, &proof).await.status, 401);
+    }
+    sts.set(200, &identity(ARN, "123456789012"));
+
+    assert_eq!(stage.exchange_at(HOST, &proof).await.status, 200);
+    assert_eq!(sts.asked(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_one_signature_sent_twice_at_once_one_is_good() {
+    let (stage, sts) = stage().await;
+    let proof = proof(&stage, 1);
+    let held = sts.hold().await;
+
+    let (one, other) = (stage.exchange_at(HOST, &proof), stage.exchange_at(HOST, &proof));
+    let (mut one, mut other) = (Box::pin(one), Box::pin(other));
+    // Whichever comes second is refused while AWS is still being asked about the first.
+    let (early, left) = tokio::select! {
+        answer = &mut one => (answer, other),
+        answer = &mut other => (answer, one),
+    };
+    drop(held);
+
+    assert_eq!((early.status.as_u16(), left.await.status.as_u16(), sts.asked()), (401, 200, 1));
 }

@@ -2,6 +2,7 @@
 
 mod aws;
 mod fetched;
+mod forged;
 mod issuer;
 mod stage;
 mod streams;
@@ -223,6 +224,37 @@ async fn of_several_services_the_host_says_which() {
     for host in ["acme-payments-web.example.com", "acme-payments-none.example.com", "example.com"] {
         assert_eq!(at(host).await.status, 401, "{host}");
     }
+}
+
+/// Tenants trust whom they like, as often as they like.
+#[tokio::test]
+async fn a_thousand_services_that_trust_the_issuer_lock_nobody_out() {
+    let stage = Stage::new().await;
+    let mut other = trust();
+    other.subject = "system:serviceaccount:other:*".to_owned();
+    stage.trusted("a", Kind::Backend, &[other]).await;
+    // By name they all stand before `prod`.
+    let database = rusqlite::Connection::open(stage.server.data().join("leverframe.db")).unwrap();
+    database
+        .execute_batch(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1100)
+             INSERT INTO settings_services SELECT tenant, namespace, 'a' || i, kind, slug || i, revision,
+                 content_revision, size, created_at, created_by, updated_at, updated_by, data_key, content
+                 FROM settings_services, n WHERE environment = 'a';
+             INSERT INTO settings_trusts SELECT t.issuer, s.tenant, s.namespace, s.environment
+                 FROM settings_services s, settings_trusts t WHERE t.environment = 'a' AND s.environment LIKE 'a_%';",
+        )
+        .unwrap();
+    let body = json!({ "oidc_token": stage.token() });
+
+    for host in ["127.0.0.1", "localhost:8080", "acme-payments-prod.example.com"] {
+        let answer = stage.exchange_at(host, &body).await;
+        assert_eq!(answer.status, 200, "{host}: {}", answer.text);
+    }
+    assert_eq!(stage.exchange_at("acme-payments-a7.example.com", &body).await.status, 401);
+    stage.trusted("z", Kind::Backend, &[trust()]).await;
+    assert_eq!(stage.exchange_at("127.0.0.1", &body).await.status, 400, "several believe it");
+    assert_eq!(stage.exchange_at("acme-payments-z.example.com", &body).await.status, 200);
 }
 
 #[tokio::test]

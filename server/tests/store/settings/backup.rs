@@ -10,7 +10,7 @@ use leverframe_server::{
     store::Store,
 };
 
-use super::fixtures::{id, put, put_secret, service, standing, with_service, write};
+use super::fixtures::{id, put, put_secret, service, standing, trusting_services, with_service, write};
 use crate::{
     conformance::{WITHOUT_SETTINGS, on_every_engine},
     place::{Place, at, tenant},
@@ -71,7 +71,7 @@ async fn a_backup_carries_settings_into_the_other_engine(place: Place) {
 
     assert_eq!(all_of(&*restored).await, all_of(&*store).await);
     assert_eq!(restored.settings_key_by_secret(&[1; 32]).await.unwrap(), Some(key));
-    assert_eq!(restored.settings_services_trusting("issuer").await.unwrap().len(), 1);
+    assert_eq!(trusting_services(&*restored, "issuer").await.len(), 1);
     // And it goes on from there: no version is given twice, and what there is still counts.
     assert_eq!(standing(&*restored, EntryKind::Config, "gone").await, Standing::new(1, None));
     assert_eq!(write(&*restored, EntryKind::Config, "gone", put("2")).await, Written::Done(2));

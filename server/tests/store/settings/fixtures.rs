@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use leverframe_server::{
+    model::PageRequest,
     settings::model::{Change, EntryKind, Kind, SecretForm, Service, ServiceId, Standing, Write, Written},
     store::Store,
 };
@@ -41,4 +42,17 @@ pub(super) async fn write(store: &dyn Store, kind: EntryKind, key: &str, change:
 
 pub(super) async fn standing(store: &dyn Store, kind: EntryKind, key: &str) -> Standing {
     store.settings_standing(&id(), kind, key).await.unwrap()
+}
+
+/// All services that believe an issuer.
+pub(super) async fn trusting_services(store: &dyn Store, issuer: &str) -> Vec<Service> {
+    let (mut page, mut all) = (PageRequest::first(1), Vec::new());
+    loop {
+        let part = store.settings_services_trusting(issuer, &page).await.unwrap();
+        all.extend(part.items);
+        match part.next {
+            Some(next) => page.after = Some(next),
+            None => return all,
+        }
+    }
 }

@@ -10,7 +10,7 @@ use leverframe_server::{
     store::Store,
 };
 
-use super::fixtures::{id, service, with_service};
+use super::fixtures::{id, service, trusting_services, with_service};
 use crate::{
     conformance::on_every_engine,
     place::{Place, at, namespace, tenant, with_namespace},
@@ -24,6 +24,7 @@ on_every_engine!(
     a_slug_is_of_one_service,
     only_an_umbrella_of_the_same_tenant_is_inherited_from,
     services_are_found_by_whom_they_believe,
+    those_who_believe_an_issuer_are_listed_part_by_part,
     services_are_listed_part_by_part,
     services_that_cannot_be_kept_are_refused,
     of_twenty_who_create_the_same_service_exactly_one_does,
@@ -189,6 +190,36 @@ async fn only_an_umbrella_of_the_same_tenant_is_inherited_from(place: Place) {
     assert_eq!([inherits.inherits, created.inherits], [Some(ours.id.clone()), Some(ours.id)]);
 }
 
+async fn those_who_believe_an_issuer_are_listed_part_by_part(place: Place) {
+    let store = place.open().await;
+    with_namespace(&*store).await;
+    for number in 0..7 {
+        let mut believing = service(ServiceId::new("acme", "payments", format!("e{number}")), Kind::Backend);
+        let issuer = if number == 3 { "other" } else { "issuer" };
+        believing.trusts = vec![Trust::new("t", issuer, "a", "s")];
+        store.put_settings_service(&believing).await.unwrap().unwrap();
+    }
+
+    for size in [1, 2, 3, 6, 7] {
+        let (mut page, mut parts) = (PageRequest::first(size), Vec::new());
+        loop {
+            let part = store.settings_services_trusting("issuer", &page).await.unwrap();
+            parts.push(part.items.into_iter().map(|service| service.id.environment).collect::<Vec<_>>());
+            match part.next {
+                Some(next) => page.after = Some(next),
+                None => break,
+            }
+        }
+        assert!(parts[..parts.len() - 1].iter().all(|part| part.len() == size), "{size}: {parts:?}");
+        assert_eq!(parts.concat(), ["e0", "e1", "e2", "e4", "e5", "e6"], "{size}");
+    }
+    let of_another_list = store.settings_services(None, None, &PageRequest::first(1)).await.unwrap().next;
+    let mut page = PageRequest::first(1);
+    page.after = of_another_list;
+    let refused = store.settings_services_trusting("issuer", &page).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+}
+
 async fn services_are_found_by_whom_they_believe(place: Place) {
     let store = place.open().await;
     with_namespace(&*store).await;
@@ -200,7 +231,7 @@ async fn services_are_found_by_whom_they_believe(place: Place) {
         trusting
     };
     let named = async |issuer: &str| {
-        let found = store.settings_services_trusting(issuer).await.unwrap();
+        let found = trusting_services(&*store, issuer).await;
         found.into_iter().map(|service| service.id.environment).collect::<Vec<_>>()
     };
 
@@ -208,7 +239,11 @@ async fn services_are_found_by_whom_they_believe(place: Place) {
     store.put_settings_service(&trusting("a", &["x"])).await.unwrap().unwrap();
     store.put_settings_service(&trusting("c", &[])).await.unwrap().unwrap();
     assert_eq!((named("x").await, named("y").await), (vec!["a".into(), "b".into()], vec!["b".to_owned()]));
-    assert_eq!(store.settings_services_trusting("y").await.unwrap(), std::slice::from_ref(&b));
+    assert_eq!(trusting_services(&*store, "y").await, std::slice::from_ref(&b));
+    assert_eq!(store.settings_service_by_slug(&b.slug).await.unwrap().as_ref(), Some(&b));
+    for nobody in ["", "B", "\0", "acme-payments-"] {
+        assert_eq!(store.settings_service_by_slug(nobody).await.unwrap(), None, "{nobody:?}");
+    }
 
     let mut b = b;
     b.trusts.retain(|trust| trust.issuer == "y");
@@ -308,7 +343,7 @@ async fn services_that_cannot_be_kept_are_refused(place: Place) {
     let mut longest = service(ServiceId::new("acme", "payments", any(255)), Kind::Backend);
     (longest.slug, longest.trusts) = (any(255), vec![Trust::new("t", any(1_024), "a", "s")]);
     let kept = store.put_settings_service(&longest).await.unwrap().unwrap();
-    assert_eq!(store.settings_services_trusting(&longest.trusts[0].issuer).await.unwrap(), [kept]);
+    assert_eq!(trusting_services(&*store, &longest.trusts[0].issuer).await, [kept]);
 }
 
 /// Has twenty calls made at once by two stores; returns what they came to.
@@ -342,7 +377,7 @@ async fn of_twenty_who_create_the_same_service_exactly_one_does(place: Place) {
     assert_eq!(winners.len(), 1);
     assert_eq!(store.settings_service(&id()).await.unwrap().as_ref(), winners.first());
     for number in 0..20 {
-        let found = store.settings_services_trusting(&format!("issuer-{number}")).await.unwrap();
+        let found = trusting_services(&*store, &format!("issuer-{number}")).await;
         assert_eq!(found.len(), usize::from(winners[0].slug == format!("slug-{number}")));
     }
 }

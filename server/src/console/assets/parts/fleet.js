@@ -9,6 +9,9 @@ const MOST_TAGS = 40;
 /** Latencies are drawn from one millisecond to ten seconds, each power of ten as wide as the others. */
 const DECADES = 4;
 
+/** How long a policy holds where nobody has said so, in seconds: long enough for two late reports in a row. */
+const usualLease = (interval) => Math.max(300, Math.ceil((3 * (interval ?? 5000)) / 1000));
+
 /** What is set, in words. */
 export function settingsLine(settings) {
   const limits = Object.entries(settings.tag_max_weights ?? {}).sort(([a], [b]) => a.localeCompare(b));
@@ -18,7 +21,7 @@ export function settingsLine(settings) {
       fact("Kill switch", settings.kill_signal ? chip("every call is refused", "bad") : "off"),
       fact("Heaviest call", limitText(settings.global_max_weight) ?? "no limit"),
       limits.length > 0 && fact("By tag", h("span.tag-limits", limits.slice(0, 12).map(([tag, limit]) => h("span", code(tagName(tag)), " ", limitText(limit))), limits.length > 12 && h("span.quiet", `and ${limits.length - 12} more`))),
-      fact("Policy holds", settings.lease_duration_seconds ? `${number(settings.lease_duration_seconds)} s` : "300 s (default)"),
+      fact("Policy holds", settings.lease_duration_seconds ? `${number(settings.lease_duration_seconds)} s` : `${number(usualLease(settings.pulse_interval))} s (default)`),
       fact("Reports every", settings.pulse_interval ? milliseconds(settings.pulse_interval) : "5 s (default)"),
       settings.status && fact("Status", settings.status)),
     settings.revision > 0 && h("p.quiet", `Revision ${settings.revision}, set `, time(settings.updated_at), settings.updated_by && [" by ", code(settings.updated_by)]),

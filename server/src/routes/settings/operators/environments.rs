@@ -88,7 +88,8 @@ struct ServiceChanges {
     #[serde(default, deserialize_with = "there")]
     #[schema(max_length = 63)]
     slug: Option<String>,
-    /// The umbrella service that it inherits from. One of another namespace takes a token that may read secrets there.
+    /// The umbrella service that it inherits from. Takes a token that may read secrets there; a frontend service, which is
+    /// given none, takes one only for another namespace.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Inherits>)]
     inherits: Option<Option<Inherits>>,
@@ -217,7 +218,7 @@ async fn get(
 
 /// Creates an environment that has settings, or changes what it is.
 ///
-/// Whoever adds to `trusts` hands out what reads secrets: that takes a token that may read them.
+/// Whoever adds to `trusts` or sets `inherits` hands out what reads secrets: that takes a token that may read them.
 #[utoipa::path(
     put, path = "/api/v1/tenants/{tenant}/namespaces/{namespace}/settings/environments/{environment}",
     tag = "settings", security(("bearer" = [])), request_body = ServiceChanges,
@@ -347,9 +348,11 @@ impl ServiceChanges {
         if next.trusts != held.trusts {
             require(principal, Permission::SecretRead, &held.id)?;
         }
-        let foreign = next.inherits.as_ref().filter(|umbrella| umbrella.namespace != held.id.namespace);
-        // Its clients are given the umbrella's secrets.
-        if let Some(umbrella) = foreign.filter(|_| next.inherits != held.inherits) {
+        // Its clients are given what the umbrella has: of another namespace anything, and secrets wherever they are.
+        let is_told =
+            |umbrella: &&ServiceId| next.kind.has_secrets() || umbrella.namespace != held.id.namespace;
+        let set = next.inherits.as_ref().filter(|_| next.inherits != held.inherits);
+        if let Some(umbrella) = set.filter(is_told) {
             require(principal, Permission::SecretRead, umbrella)?;
         }
         next.updated_at = app.clock().wall();
