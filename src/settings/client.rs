@@ -393,6 +393,7 @@ impl Shared {
         // What is shared is whole at any point: counters, swaps, and locks that a panic gives back.
         while catch_unwind(AssertUnwindSafe(|| block_on(self.run()))).is_err() {
             tracing::error!("the thread of a settings client panicked; it goes on after a pause");
+            self.source.recover();
             if self.feed.status().consecutive_failures == 0 {
                 backoff.reset();
             }
@@ -400,7 +401,6 @@ impl Shared {
             self.feed.note_failure(&NexusError::SyncFailed(
                 "the client's thread panicked; the message went to standard error".to_owned(),
             ));
-            self.source.recover();
             let clock = self.feed.clock();
             let pause = clock.sleep_until(clock.now() + backoff.pause().unwrap_or(FIRST_RESTART));
             block_on(until(self.stop.stopped(), pause));
