@@ -185,9 +185,10 @@ fn a_document_that_fails_lint_is_not_kept_and_not_asked_for_again() {
     let namespace = Namespace::from_source(Arc::new(source), &bench.options).unwrap();
     let handle = namespace.start_periodic_refresh(Duration::from_secs(30));
 
+    let mut seen = namespace.refreshes();
     bench.source.set(broken());
     while namespace.status().quarantined.is_none() {
-        namespace.wait_for_refresh(namespace.refreshes());
+        seen = namespace.wait_for_refresh(seen);
     }
     let status = namespace.status();
     assert_eq!(status.quarantined, Some(Revision::new("2")));

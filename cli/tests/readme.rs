@@ -6,9 +6,12 @@
 //! where it is started, and the rest where the block says `wait`.
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../../tests/support/real/process.rs"]
+mod ports;
+
 use std::{
     env, fs, io,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -185,7 +188,7 @@ fn program(command: &str) -> &str {
 
 /// Runs the commands in one shell, and returns what each printed and how it ended.
 fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
-    let here = free_address();
+    let here = format!("127.0.0.1:{}", ports::free_port());
     let mut script = "exec 2>&1\n".to_owned();
     for step in steps {
         // The code is handed on, for `echo $?`.
@@ -218,10 +221,6 @@ fn run(steps: &[Step], dir: &Path) -> Vec<(String, i32)> {
 
 /// Where servers of the documents listen.
 const ADDRESS: &str = "127.0.0.1:8080";
-
-fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
-}
 
 /// Writes a command as the shell is to run it.
 fn shell(command: &str) -> String {

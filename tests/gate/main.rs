@@ -9,6 +9,9 @@ mod frame;
 mod lease;
 mod logs;
 mod plane;
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../support/real/process.rs"]
+mod ports;
 mod reports;
 mod sockets;
 mod start;

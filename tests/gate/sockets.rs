@@ -19,7 +19,10 @@ use leverframe::{
     live::block_on,
 };
 
-use crate::plane::{SECRET, eventually};
+use crate::{
+    plane::{SECRET, eventually},
+    ports::free_port,
+};
 
 const POLICY: &str = r#"{"globalMaxWeight":100,"tagMaxWeights":{"free":10},"leaseDurationSeconds":300}"#;
 const TOKEN: &str = r#"{"token":"tok_canary","expiresAt":4000000000000,"orgId":"acme"}"#;
@@ -178,7 +181,11 @@ fn a_server_that_never_answers_holds_no_call_up_and_is_given_up_at_the_deadline(
         let hung = Server::start(|_| None);
         let ws = client(&hung.url(), backend).deadline(Duration::from_millis(200)).build().unwrap();
 
-        let error = block_on(ws.flush()).unwrap_err();
+        // The deadline may be over before a busy machine has sent anything.
+        let error = (0..100)
+            .map(|_| block_on(ws.flush()).unwrap_err())
+            .find(|_| !hung.seen().is_empty())
+            .expect("a report that gets there");
 
         assert!(ws.gate(Some("free"), Some(11.0)).allowed);
         assert!(!error.chain().contains(SECRET), "{}", error.chain());
@@ -211,9 +218,7 @@ fn a_slow_answer_holds_no_call_up_and_counts_once_it_is_there() {
 #[test]
 fn a_server_that_is_down_at_the_start_is_reached_once_it_is_up() {
     for backend in backends() {
-        let place = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = place.local_addr().unwrap();
-        drop(place);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let ws = client(&format!("http://{address}/"), backend).build().unwrap();
         ws.gate(None, None);
         eventually("the failure shows", || ws.state().last_error.is_some());

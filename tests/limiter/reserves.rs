@@ -72,3 +72,19 @@ fn a_limit_that_is_far_too_low_learns_that_it_is_although_it_keeps_most_of_it_fo
         assert!(minutes <= 6, "{minutes} {:?}", sim.gate.snapshot());
     }
 }
+
+#[test]
+fn calls_that_matter_more_and_take_far_longer_than_the_others_keep_their_places() {
+    let long = [None, None, None, Some(Work::Constant(20.0))];
+    let arrivals = [0.0, 2_000.0, 0.0, 0.2];
+    for seed in [1, 2, 3] {
+        let world = World { workers: 14, work_of: long, timeout: 60.0, arrivals, ..World::ten_workers() };
+        let mut sim = adaptive(seed, world, |limiter| limiter);
+        sim.run(60.0);
+        let stretch = sim.run(180.0);
+
+        let (good, denied) = (stretch.good[3], stretch.denied[3]);
+        assert!(good > 25 && denied <= good / 20, "{good} {denied}");
+        assert!(stretch.goodput() > 750.0, "{}", stretch.goodput());
+    }
+}

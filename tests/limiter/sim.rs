@@ -134,6 +134,8 @@ pub(crate) enum Work {
 pub(crate) struct World {
     pub(crate) workers: usize,
     pub(crate) work: Work,
+    /// By priority, the lowest first, where it is something else.
+    pub(crate) work_of: [Option<Work>; 4],
     /// One of so many calls is answered at once, from a cache; 0 for none.
     pub(crate) cached_of: u64,
     /// So many of a hundred calls are refused by the service at once.
@@ -150,6 +152,7 @@ impl World {
         Self {
             workers: 10,
             work: Work::Exponential(0.010),
+            work_of: [None; 4],
             cached_of: 0,
             percent_refused: 0,
             timeout: 10.0,
@@ -226,7 +229,7 @@ pub(crate) struct Sim<G: Gate> {
     events: BinaryHeap<Reverse<(u64, u64, Event)>>,
     next: u64,
     calls: Vec<Call<G::Pass>>,
-    waiting: VecDeque<u64>,
+    waiting: VecDeque<(u64, usize)>,
     working: usize,
     in_flight: u32,
     stretch: Stretch,
@@ -339,15 +342,15 @@ impl<G: Gate> Sim<G> {
             return self.schedule(self.now + 50e-6, Event::Fails(id));
         }
         self.schedule(self.now + self.world.timeout, Event::Fails(id));
-        self.waiting.push_back(id);
+        self.waiting.push_back((id, priority));
         self.begin_work();
     }
 
     fn begin_work(&mut self) {
         while self.working < self.world.workers
-            && let Some(id) = self.waiting.pop_front()
+            && let Some((id, priority)) = self.waiting.pop_front()
         {
-            let time = match self.world.work {
+            let time = match self.world.work_of[priority].unwrap_or(self.world.work) {
                 Work::Constant(time) => time,
                 Work::Exponential(mean) => self.random.exponential(mean),
                 Work::Mixed { fast, slow, percent_fast } => {

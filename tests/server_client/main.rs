@@ -2,6 +2,9 @@
 #![cfg(all(feature = "testing", feature = "async-tokio"))]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../support/real/process.rs"]
+mod ports;
 #[path = "../support/shop.rs"]
 mod shop;
 mod stage;

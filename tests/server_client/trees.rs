@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -10,6 +11,7 @@ use leverframe::{live::Origin, testing::ManualClock};
 
 use super::{
     following::{Following, builder, with_flag},
+    ports::free_port,
     shop::files,
     stage::Stage,
 };
@@ -59,7 +61,10 @@ async fn a_warm_start_transfers_nothing_that_is_still_current() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_the_server_gone_a_client_starts_from_the_tree() {
     let dir = tempfile::tempdir().unwrap();
-    let stage = close(following(Stage::with_shop(4), dir.path()).await).await;
+    // Nobody else is given its port once it is gone.
+    let stage = Stage::on(TcpListener::bind(("127.0.0.1", free_port())).unwrap());
+    stage.publish("shop", files(4));
+    let stage = close(following(stage, dir.path()).await).await;
     let clock = ManualClock::new();
     let gone = builder(&stage, &clock).working_tree(dir.path());
     let elsewhere = builder(&stage, &clock).working_tree(dir.path()).namespace("other");

@@ -1,12 +1,15 @@
 //! What the service, the network and the clock can do wrong.
 
-use std::{net::TcpListener, sync::Arc, thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use allocation_counter::measure;
 use leverframe::{ErrorKind, NexusClient, NexusError, testing::ManualClock, traits::Clock};
 use serde_json::json;
 
-use super::stage::{Fault, KEY, Stage, config, eventually, flag, pass, settled};
+use super::{
+    ports::free_port,
+    stage::{Fault, KEY, Stage, config, eventually, flag, pass, settled},
+};
 
 const TTL: Duration = Duration::from_secs(60);
 
@@ -22,10 +25,9 @@ fn goes_on(client: &NexusClient, case: &str) {
 
 #[test]
 fn a_service_that_is_not_there_fails_the_start_with_a_hint() {
-    let address = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let nowhere = format!("http://127.0.0.1:{}", free_port());
 
-    let error =
-        NexusClient::builder().endpoint(format!("http://{address}")).api_key(KEY).build().unwrap_err();
+    let error = NexusClient::builder().endpoint(nowhere).api_key(KEY).build().unwrap_err();
 
     assert!(matches!(error, NexusError::Transport(_)), "{error:?}");
     assert_eq!((error.kind(), error.status()), (ErrorKind::Unavailable, None));
@@ -246,14 +248,16 @@ fn the_old_snapshot_is_freed_by_the_refresh_and_never_by_a_reader() {
     });
     let (client, _clock) = stage.client();
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let looks = Arc::new(std::sync::atomic::AtomicU64::new(0));
     let reader = thread::spawn({
-        let (client, stop) = (client.clone(), Arc::clone(&stop));
+        let (client, stop, looks) = (client.clone(), Arc::clone(&stop), Arc::clone(&looks));
         move || {
             // A thread's first look may make what its later ones are counted with.
             assert_eq!(client.find_flag("checkout"), Some(true));
             measure(|| {
                 while !stop.load(std::sync::atomic::Ordering::Relaxed) {
                     assert!(client.find_flag("checkout").is_some_and(|on| on));
+                    looks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 }
             })
         }
@@ -261,6 +265,9 @@ fn the_old_snapshot_is_freed_by_the_refresh_and_never_by_a_reader() {
     for n in 0..5 {
         stage.publish(|document| document.configs["k0"] = config(n));
         client.sync().unwrap();
+        // Whoever was held up in the middle of a look has got to its end: the last one to hold a snapshot frees it.
+        let before = looks.load(std::sync::atomic::Ordering::Relaxed);
+        eventually("it looks on", || looks.load(std::sync::atomic::Ordering::Relaxed) > before + 1);
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
 

@@ -12,7 +12,10 @@ use leverframe::{
 };
 use serde_json::json;
 
-use super::stage::{Fault, PUBLIC_KEY, Stage, flag, secret, settled};
+use super::{
+    ports::free_port,
+    stage::{Fault, PUBLIC_KEY, Stage, flag, secret, settled},
+};
 
 const CACHE_KEY: &str = "a cache key of this test, long enough";
 
@@ -26,6 +29,11 @@ fn keeping(builder: NexusClientBuilder, dir: &Path) -> NexusClientBuilder {
     builder.cache(cache(dir), Secret::new(CACHE_KEY))
 }
 
+/// A service that will be gone: nobody else is given its port.
+fn leaving() -> Stage {
+    Stage::on(TcpListener::bind(("127.0.0.1", free_port())).unwrap()).fill()
+}
+
 /// Every byte below a folder.
 fn contents(dir: &Path) -> Vec<Vec<u8>> {
     let items = fs::read_dir(dir).unwrap().map(|item| item.unwrap().path());
@@ -36,7 +44,7 @@ fn contents(dir: &Path) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_client_starts_from_what_was_kept_while_the_service_is_away_and_goes_on_when_it_is_back() {
-    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let (stage, dir) = (leaving(), tempfile::tempdir().unwrap());
     drop(keeping(stage.builder(), dir.path()).build().unwrap());
     let (builder, address) = (stage.builder(), stage.url().trim_start_matches("http://").to_owned());
     drop(stage);
@@ -87,7 +95,7 @@ fn a_start_with_what_was_kept_asks_only_whether_it_is_current() {
 
 #[test]
 fn another_key_opens_nothing_and_destroys_nothing() {
-    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let (stage, dir) = (leaving(), tempfile::tempdir().unwrap());
     drop(keeping(stage.builder(), dir.path()).build().unwrap());
     let builder = || stage_builder(&stage);
     let other = || builder().cache(cache(dir.path()), Secret::new("another key that is long enough too"));
@@ -112,7 +120,7 @@ fn stage_builder(stage: &Stage) -> NexusClientBuilder {
 
 #[test]
 fn what_was_damaged_is_not_served_and_the_start_fails_as_without_it() {
-    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let (stage, dir) = (leaving(), tempfile::tempdir().unwrap());
     drop(keeping(stage.builder(), dir.path()).build().unwrap());
     let builder = keeping(stage.builder(), dir.path());
     drop(stage);
@@ -139,7 +147,7 @@ fn what_was_damaged_is_not_served_and_the_start_fails_as_without_it() {
 fn what_one_service_sent_is_not_what_another_starts_from() {
     let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
     drop(keeping(stage.builder(), dir.path()).build().unwrap());
-    let other = Stage::filled();
+    let other = leaving();
     let builder = keeping(other.builder(), dir.path());
     drop(other);
 
@@ -148,7 +156,7 @@ fn what_one_service_sent_is_not_what_another_starts_from() {
 
 #[test]
 fn what_one_kind_of_key_was_sent_is_not_what_another_starts_from() {
-    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let (stage, dir) = (leaving(), tempfile::tempdir().unwrap());
     let secret_key = || keeping(stage_builder(&stage), dir.path());
     let public_key = || keeping(stage_builder(&stage).api_key(PUBLIC_KEY), dir.path());
     drop(secret_key().build().unwrap());
@@ -169,7 +177,7 @@ fn what_one_kind_of_key_was_sent_is_not_what_another_starts_from() {
 
 #[test]
 fn files_of_secrets_are_there_at_a_start_without_the_service() {
-    let (stage, dir) = (Stage::filled(), tempfile::tempdir().unwrap());
+    let (stage, dir) = (leaving(), tempfile::tempdir().unwrap());
     stage.publish(|document| document.secrets = json!({"cert": super::stage::file("content", 1)}));
     drop(keeping(stage.builder(), dir.path()).build().unwrap());
     let (builder, base) = (keeping(stage.builder(), dir.path()), tempfile::tempdir().unwrap());

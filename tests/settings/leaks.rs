@@ -17,6 +17,7 @@ use leverframe::{
     backends::cache_file::{FileCache, FileCacheConfig},
     live::metrics_text,
     settings::{NexusClientBuilder, WriteOptions},
+    sse::StreamState,
 };
 use serde_json::json;
 use tracing::{
@@ -160,7 +161,11 @@ fn everything(backend: HttpBackend) {
     let mut shown = Shown::default();
     shown.add(&builder);
     let client = builder.stream(true).build().unwrap();
-    stage.wait_for_streams(1);
+    // The look that follows a connection must not come in between what fails on purpose.
+    eventually("the stream is steady and its look over", || {
+        let status = client.status();
+        status.refreshes >= 1 && status.stream.is_some_and(|stream| stream.state == StreamState::Steady)
+    });
     let path = client.get_secret_file_path("cert").unwrap();
 
     // It is where it was asked for.

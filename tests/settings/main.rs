@@ -22,6 +22,9 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
 mod panics;
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../support/real/process.rs"]
+mod ports;
 #[cfg(target_os = "linux")]
 mod processes;
 mod stage;

@@ -176,13 +176,16 @@ impl Stage {
 
     /// A service with a config, a secret and a flag.
     pub(crate) fn filled() -> Self {
-        let stage = Self::start();
-        stage.publish(|document| {
+        Self::start().fill()
+    }
+
+    pub(crate) fn fill(self) -> Self {
+        self.publish(|document| {
             document.configs = json!({"greeting": config("hello"), "limits": config(json!({"rps": 10}))});
             document.secrets = json!({"token": secret("s3cret-1", 1)});
             document.flags = json!({"checkout": flag(true), "banner": flag(false)});
         });
-        stage
+        self
     }
 
     pub(crate) fn url(&self) -> String {
@@ -290,7 +293,7 @@ impl Stage {
     #[track_caller]
     pub(crate) fn while_time_passes(&self, clock: &ManualClock, what: &str, is_so: impl Fn() -> bool) {
         const STEP: Duration = Duration::from_millis(200);
-        const BREATH: Duration = Duration::from_millis(4);
+        const BREATH: Duration = Duration::from_millis(10);
         eventually(what, || {
             clock.advance(STEP);
             // Returns as soon as a request comes.

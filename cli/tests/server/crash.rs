@@ -15,7 +15,10 @@ use leverframe::{
     EvalContext, ExdClient, ManifestClient, ManifestError, Namespace, VersionRef, live::block_on,
 };
 
-use crate::child::{Serving, Stage};
+use crate::{
+    child::{Serving, Stage},
+    ports::free_port,
+};
 
 const CLIENTS: u64 = 4;
 const KILLS: usize = 5;
@@ -79,7 +82,8 @@ fn push_on(client: &ManifestClient, dir: &Path, number: u64, shared: &Shared) {
 fn a_killed_server_loses_no_accepted_version_and_keeps_no_half_one_and_clients_go_on_by_themselves() {
     let stage = Stage::new();
     let token = stage.prepare();
-    let mut server = stage.serve();
+    let address = format!("127.0.0.1:{}", free_port());
+    let mut server = Serving::start(stage.dir.path(), &address, |_| {});
     let (url, address) = (server.url.clone(), server.address().to_owned());
     let manager = ManifestClient::new(&url, &token);
     write(&stage.path("first"), -1);

@@ -7,7 +7,10 @@ use std::{
     process::Stdio,
 };
 
-use crate::child::{Serving, Stage, leverframe, stderr};
+use crate::{
+    child::{Serving, Stage, leverframe, stderr},
+    ports::free_port,
+};
 
 #[test]
 fn the_greeting_says_where_and_what_next_and_sigterm_ends_it_well() {
@@ -61,7 +64,9 @@ fn a_request_that_is_under_way_is_answered_before_the_end() {
 fn a_second_signal_ends_it_at_once() {
     let stage = Stage::new();
     let token = stage.prepare();
-    let server = Serving::start(stage.dir.path(), "127.0.0.1:0", |command| {
+    // Nobody else is given the port once the server has left it.
+    let address = format!("127.0.0.1:{}", free_port());
+    let server = Serving::start(stage.dir.path(), &address, |command| {
         command.args(["--drain", "3600", "--log-format", "human"]);
     });
     let mut stream = TcpStream::connect(server.address()).unwrap();

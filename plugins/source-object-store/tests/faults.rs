@@ -1,7 +1,13 @@
 //! What the source does when the object is missing, too large or cut, the store refuses, hangs or is gone.
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use leverframe::{
     ErrorKind, Retry, Secret, UriAuth,
@@ -151,17 +157,24 @@ fn an_object_of_an_s3_server_beyond_the_limit_is_refused_and_one_at_it_is_read()
 #[test]
 fn a_store_that_hangs_before_or_within_the_object_ends_in_a_time_out() {
     for head in [Vec::new(), object("\"1\"", 100, b"half of it")] {
-        let peer = Peer::start(move |number, _| match number {
-            0 => Answer::Hang(head.clone()),
-            _ => Answer::Bytes(object("\"1\"", 4, b"done")),
+        let hangs = Arc::new(AtomicBool::new(true));
+        let peer = Peer::start({
+            let hangs = Arc::clone(&hangs);
+            move |_, _| match hangs.load(Ordering::SeqCst) {
+                true => Answer::Hang(head.clone()),
+                false => Answer::Bytes(object("\"1\"", 4, b"done")),
+            }
         });
         let source = of_peer_with(&peer, |config| config.timeout_ms = 500);
 
         let error = load(&source).unwrap_err();
+        hangs.store(false, Ordering::SeqCst);
 
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
         assert!(error.retry_state().may_retry());
-        assert_eq!(content(load(&source).unwrap()), "done");
+        // Each try has half a second, which a busy machine may not give it.
+        let loaded = (0..50).find_map(|_| load(&source).ok());
+        assert_eq!(content(loaded.expect("it answers again")), "done");
     }
 }
 
@@ -340,7 +353,8 @@ async fn a_runtime_of_one_thread_goes_on_while_the_store_hangs() {
     }
 
     assert_eq!(waiting.await.unwrap().unwrap_err().kind(), ErrorKind::Timeout);
-    assert!(turns > 100, "the runtime stood still: {turns} turns");
+    // A call that blocks the thread is over after the first.
+    assert!(turns > 1, "the runtime stood still: {turns} turns");
 }
 
 #[test]

@@ -77,6 +77,8 @@ async fn connected_clients_are_listed_with_how_far_behind_they_are() {
     house.go("payments", "clients").await;
     // The console itself is one.
     browser.wait("document.querySelectorAll('tbody tr').length >= 1").await;
+    // A moment after its stream is open, it has been sent the version.
+    browser.wait("document.querySelector('main').innerText.includes('up to date')").await;
 
     let table = browser.text("main").await;
     assert!(table.contains("1 open stream") && table.contains("up to date"), "{table}");

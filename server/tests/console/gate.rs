@@ -7,9 +7,9 @@ use serde_json::json;
 
 use crate::house::{House, payments};
 
-/// A rule that six errors trip.
+/// A rule that six errors trip, and that stays in force for longer than any test takes.
 const RULES: &str = "[[rule]]\nname = \"shed-free\"\ntag = \"free\"\nmetric = \"errors\"\noperator = \">\"\n\
-                     threshold = 5\nwindow_secs = 60\naction = \"block\"\nrecover_after_secs = 60\n\
+                     threshold = 5\nwindow_secs = 3600\naction = \"block\"\nrecover_after_secs = 3600\n\
                      [[rule]]\nname = \"slow-for-all\"\ntag = \"*\"\nmetric = \"p95_latency\"\noperator = \">\"\n\
                      threshold = 2000\nwindow_secs = 60\naction = { throttle_percent = 50 }\nrecover_below = 1500\n";
 

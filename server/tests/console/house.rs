@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 use crate::{
     browser::Browser,
+    ports::free_port,
     wire::{self, Answer},
 };
 
@@ -48,7 +49,8 @@ impl Ground {
         store.migrate().await.unwrap();
         let bootstrapped = Admin::new(Arc::clone(&store), clock).bootstrap("console tests", false).await;
         let secret = bootstrapped.unwrap().secret.expose().to_owned();
-        let server = serve(store, "127.0.0.1:0".to_owned(), data.path()).await;
+        // Nobody else is given its port while it is away.
+        let server = serve(store, format!("127.0.0.1:{}", free_port()), data.path()).await;
         let ground = Self { server, admin: secret, data };
         let tenant = json!({"slug": "acme", "display_name": "Acme", "login_mode": "email_domain", "email_domain": "acme.example"});
         ground.must("POST", "tenants", Some(tenant)).await;
@@ -153,6 +155,11 @@ impl House {
     /// Opens the console and logs in by typing the token.
     pub(crate) async fn log_in(&self, token: &str) {
         self.browser.visit(&format!("{}/", self.server.url())).await;
+        self.enter(token).await;
+    }
+
+    /// Logs in where the console is open.
+    pub(crate) async fn enter(&self, token: &str) {
         self.browser.fill("#token", token).await;
         self.browser.press(crate::browser::ENTER).await;
         self.browser.wait_for("#logout").await;

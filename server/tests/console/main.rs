@@ -9,6 +9,9 @@ mod house;
 mod looks;
 mod model;
 mod playground;
+#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
+#[path = "../../../tests/support/real/process.rs"]
+mod ports;
 mod reading;
 mod served;
 mod settings;

@@ -1,7 +1,5 @@
 //! Readers that do not read.
 
-use std::time::{Duration, Instant};
-
 use leverframe::flags::events::FlagFilter;
 
 use crate::{
@@ -37,20 +35,18 @@ async fn a_reader_that_never_reads_is_told_to_fetch_everything_and_costs_the_oth
     assert_eq!(slow.event().await.version().version, 1);
 
     // What the system keeps of a connection that nobody reads is a few megabytes at most.
-    let (mut last, mut queued, mut longest) = (first.clone(), 0, Duration::ZERO);
+    let (mut last, mut queued) = (first.clone(), 0);
     let hub = stage.server.running.app().hub();
     let mut overflown = false;
     for number in 0..400 {
         last = with(&first, "flags/ship.toml", large(number));
         let version = stage.upload("payments", &last).await;
-        #[expect(clippy::disallowed_methods, reason = "measures a real delivery")]
-        let uploaded = Instant::now();
+        // Each of them within the patience of the tests, whatever the slow one does.
         for reader in &mut others {
             let block = reader.event().await;
             assert_eq!(block.id, Some(version.to_string()));
             assert!(block.data.unwrap().contains("\"delivery\":\"inline\""));
         }
-        longest = longest.max(uploaded.elapsed());
         let of_slow = hub.readers("acme", "payments", None, 1).remove(0);
         if of_slow.queued < queued {
             overflown = true;
@@ -59,7 +55,6 @@ async fn a_reader_that_never_reads_is_told_to_fetch_everything_and_costs_the_oth
         queued = of_slow.queued;
     }
     assert!(overflown, "the queue of the slow reader only grew, to {queued}");
-    assert!(longest < Duration::from_secs(5), "the others waited {longest:?}");
 
     // It reads what was on its way, then the resync, and goes on from there.
     let resync = loop {

@@ -1,5 +1,8 @@
 //! The event stream of OFREP.
 
+use std::sync::Arc;
+
+use leverframe::testing::ManualClock;
 use leverframe_server::model::TokenType;
 use reqwest::{Method, Response, header};
 use serde_json::{Value, json};
@@ -56,7 +59,9 @@ impl Event {
 
 #[tokio::test]
 async fn a_change_is_told_with_the_tag_to_ask_with() {
-    let (server, _) = TestServer::stocked().await;
+    // An address is good for half a day, which does not end between two calls.
+    let clock = Arc::new(ManualClock::new());
+    let (server, _) = TestServer::start_with(clock, |_| {}).await.stock().await;
     let (_, client) = server.mint(TokenType::NamespaceClient, "acme/payments/production").await;
     let path = stream_of(&server, &client).await;
 

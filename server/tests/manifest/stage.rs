@@ -130,12 +130,14 @@ impl TestServer {
 
     /// A server with the files pushed, and a token that reads them.
     pub(crate) async fn stocked() -> (Self, String) {
-        let server = Self::start().await;
-        let root = server.root.clone();
-        let pushed = server.push(&root, &files()).await;
+        Self::start().await.stock().await
+    }
+
+    pub(crate) async fn stock(self) -> (Self, String) {
+        let pushed = self.push(&self.root, &files()).await;
         assert_eq!(pushed.status, 200, "{}", pushed.text);
-        let (_, read) = server.mint(TokenType::NamespaceRead, "acme/payments").await;
-        (server, read)
+        let (_, read) = self.mint(TokenType::NamespaceRead, "acme/payments").await;
+        (self, read)
     }
 
     pub(crate) async fn bytes(

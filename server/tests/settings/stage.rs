@@ -107,12 +107,15 @@ impl Stage {
         path: &str,
         holds: impl Fn(&Answer) -> Option<T> + Sync,
     ) -> T {
-        for _ in 0..1_000 {
-            if let Some(found) = holds(&self.get(path, key).await) {
-                return found;
+        let asking = async {
+            loop {
+                if let Some(found) = holds(&self.get(path, key).await) {
+                    return found;
+                }
+                tokio::task::yield_now().await;
             }
-        }
-        panic!("it does not come to this");
+        };
+        tokio::time::timeout(Duration::from_secs(20), asking).await.expect("it does not come to this")
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Answer {

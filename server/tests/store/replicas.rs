@@ -18,6 +18,7 @@ use tokio::sync::broadcast::Receiver;
 
 use crate::{
     place::{Place, accepted, at, heard, tenant, version, with_namespace},
+    ports::free_port,
     postgres::{Postgres, execute},
     proxy::Proxy,
 };
@@ -33,6 +34,18 @@ async fn heard_up_to(notices: &mut Receiver<Notice>, last: u64) -> BTreeSet<u64>
         };
     }
     versions
+}
+
+/// Lets one look follow the other until there is a notice: one may have begun just before what it is to see, and the
+/// next is five seconds away.
+async fn told_in_time(clock: &ManualClock, notices: &Receiver<Notice>) {
+    let told = async {
+        while notices.is_empty() {
+            clock.advance(Duration::from_secs(5));
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), told).await.expect("a notice in time");
 }
 
 #[tokio::test]
@@ -68,7 +81,7 @@ async fn a_lost_notification_is_no_lost_change() {
     let mut notices = here.notices();
 
     accepted(there.put_version("acme", "payments", &version("a", None), at(2)).await.unwrap());
-    clock.advance(Duration::from_secs(5));
+    told_in_time(&clock, &notices).await;
 
     assert!(matches!(heard(&mut notices).await, Notice::Manifest { version: 1, .. } | Notice::Everything));
 }
@@ -276,15 +289,12 @@ async fn a_thousand_changes_that_were_missed_are_told_as_one() {
     let mut notices = here.notices();
 
     place.tamper("UPDATE change_counter SET seq = seq + 1001").await;
-    clock.advance(Duration::from_secs(5));
+    told_in_time(&clock, &notices).await;
     assert_eq!(heard(&mut notices).await, Notice::Everything);
 
     // Put back to an earlier state: nothing that was told can be relied upon.
     place.tamper("UPDATE change_counter SET seq = 0").await;
-    while notices.is_empty() {
-        clock.advance(Duration::from_secs(5));
-        tokio::task::yield_now().await;
-    }
+    told_in_time(&clock, &notices).await;
     assert_eq!(heard(&mut notices).await, Notice::Everything);
 }
 
@@ -335,7 +345,7 @@ async fn tls_is_verified_and_never_left_out() {
     let issuer = rcgen::Issuer::new(of_authority, authority);
     let certificate = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     let certificate = certificate.signed_by(&key, &issuer).unwrap();
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let server =
         Postgres::prepare(&["-c listen_addresses=localhost", &format!("-c port={port}"), "-c ssl=on"]);
     server.write("server.crt", &certificate.pem());

@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     AdaptiveLimiterBuilder, Limit, LimitBounds, LimitSource, Permit, Priority, Window,
+    came::{Came, Counts},
     limit::MOST,
     permit::Outcome,
     priority::Reserves,
@@ -95,14 +96,6 @@ struct UnderWay {
     most: AtomicU32,
 }
 
-/// What came of one priority.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Came {
-    admitted: AtomicU64,
-    denied: AtomicU64,
-}
-
 /// What is behind the lock, which is taken once a window.
 #[derive(Debug)]
 struct Learner {
@@ -116,7 +109,7 @@ struct Learner {
     opened: Tick,
     /// When it was last looked at what to keep for each priority, and what had come of each by then.
     kept: Tick,
-    came: [u64; 4],
+    came: [Counts; 4],
     windows: u64,
     samples: u64,
     source_error: Option<String>,
@@ -144,7 +137,7 @@ impl AdaptiveLimiter {
             window: Window::new(),
             opened: now,
             kept: now,
-            came: [0; 4],
+            came: Default::default(),
             windows: 0,
             samples: 0,
             source_error: None,
@@ -183,7 +176,7 @@ impl AdaptiveLimiter {
         let priority = priority.unwrap_or_else(|| shared.priority_of(tag));
         let number = shared.enter(priority)?;
         let timed = shared.is_timed(number);
-        Ok(Permit::new(Arc::clone(&self.shared), timed.then(|| shared.clock.now())))
+        Ok(Permit::new(Arc::clone(&self.shared), priority, timed.then(|| shared.clock.now())))
     }
 
     /// Returns the priority of calls with a tag.
@@ -198,7 +191,6 @@ impl AdaptiveLimiter {
         let now = self.shared.clock.now();
         self.shared.look(now);
         let learner = self.shared.learner();
-        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let options = learner.limit.options();
         Snapshot {
             limit: learner.effective(),
@@ -210,11 +202,11 @@ impl AdaptiveLimiter {
             windows: learner.windows,
             samples: learner.samples,
             priorities: Priority::ALL.map(|priority| {
-                let came = &self.shared.came[priority as usize];
+                let came = self.shared.came[priority as usize].counts();
                 PrioritySnapshot {
                     priority,
-                    admitted: count(&came.admitted),
-                    denied: count(&came.denied),
+                    admitted: came.admitted,
+                    denied: came.denied,
                     threshold: self.shared.thresholds[priority as usize].load(Ordering::Relaxed),
                 }
             }),
@@ -343,8 +335,9 @@ impl Shared {
 
     /// Gives a place back, with what is known of the call.
     #[inline]
-    pub(super) fn leave(&self, began: Option<Tick>, outcome: Outcome) {
+    pub(super) fn leave(&self, priority: Priority, began: Option<Tick>, outcome: Outcome) {
         self.under_way.now.fetch_sub(1, Ordering::Relaxed);
+        self.came[priority as usize].left.fetch_add(1, Ordering::Release);
         if let Some(began) = began {
             self.learn(began, self.clock.now(), outcome);
         }
@@ -393,11 +386,10 @@ impl Shared {
         let length = learner.limit.window();
         if counted < learner.limit.options().min_samples {
             self.untimed.store(0, Ordering::Relaxed);
-            let latency = self.latency_so_far(&mut learner);
-            if now - learner.opened < STALE.max(10 * length).max(self.patience(&learner, latency)) {
+            if now - learner.opened < STALE.max(10 * length).max(self.patience(&mut learner)) {
                 // It stays open, and is looked at again a little later. Meanwhile what is kept for calls that no longer
                 // come must not be what keeps it open.
-                if self.denied.load(Ordering::Relaxed) && self.keep(&mut learner, now, latency, false) {
+                if self.denied.load(Ordering::Relaxed) && self.keep(&mut learner, now, false) {
                     self.put_in_force(&learner);
                 }
                 return self.window_ends.store(nanos(now + length / 4), Ordering::Relaxed);
@@ -415,39 +407,34 @@ impl Shared {
         self.put_in_force(&learner);
     }
 
-    /// What calls take, of those that were counted since the window was opened.
-    fn latency_so_far(&self, learner: &mut Learner) -> Option<Duration> {
-        for (mine, counter) in learner.window.buckets.iter_mut().zip(&self.buckets) {
-            *mine = load(counter);
-        }
-        learner.window.latency()
-    }
-
     /// How long to wait for a window's calls where it is the limit that keeps them few: twice as long as they take
     /// at this limit, or at what the limit leaves to those who matter least. Otherwise a limit that is far too low
     /// would never learn that it is.
-    fn patience(&self, learner: &Learner, latency: Option<Duration>) -> Duration {
+    fn patience(&self, learner: &mut Learner) -> Duration {
         if !self.denied.load(Ordering::Relaxed) {
             return Duration::ZERO;
         }
+        for (mine, counter) in learner.window.buckets.iter_mut().zip(&self.buckets) {
+            *mine = load(counter);
+        }
         let [lowest, ..] = &self.thresholds;
-        let each = latency.unwrap_or_default() / lowest.load(Ordering::Relaxed).max(1);
+        let each = learner.window.latency().unwrap_or_default() / lowest.load(Ordering::Relaxed).max(1);
         each.saturating_mul(2 * learner.limit.options().min_samples as u32)
     }
 
-    /// Looks at what to keep for each priority, if the last time was so long ago that what came since tells it: in a
-    /// window with few calls, no sooner than they take.
-    fn keep(&self, learner: &mut Learner, now: Tick, latency: Option<Duration>, enough: bool) -> bool {
-        let Some(latency) = latency.or_else(|| learner.limit.baseline()) else { return false };
+    /// Looks at what to keep for each priority, if the last time was so long ago that what came since tells it: where
+    /// not enough calls were timed, no sooner than they take.
+    fn keep(&self, learner: &mut Learner, now: Tick, enough: bool) -> bool {
+        let latency = learner.window.latency().or_else(|| learner.limit.baseline()).unwrap_or_default();
         let (within, length) = (now - learner.kept, learner.limit.window());
         let least = if enough { length } else { length.max(KEEP_EVERY).max(latency) };
         if within < least {
             return false;
         }
-        let came = self.came.each_ref().map(|came| load(&came.admitted) + load(&came.denied));
+        let came = self.came.each_ref().map(Came::counts);
         let mut lately = came;
         for (lately, before) in lately.iter_mut().zip(learner.came) {
-            *lately -= before;
+            *lately = *lately - before;
         }
         learner.reserves.update(lately, within, length.max(KEEP_EVERY), latency);
         (learner.kept, learner.came) = (now, came);
@@ -467,10 +454,10 @@ impl Shared {
         learner.window.fixed = learner.fixed.is_some();
         let now_under_way = self.under_way.now.load(Ordering::Relaxed);
         learner.window.most_in_flight = self.under_way.most.swap(now_under_way, Ordering::Relaxed);
-        let (answered, latency) = (learner.window.answered(), learner.window.latency());
+        // What came was counted and not sampled: it tells what to keep also where there is too little to learn from.
+        let answered = learner.window.answered();
         let enough = answered + learner.window.failures >= learner.limit.options().min_samples;
-        // What came was counted and not sampled: it tells what to keep also where there are too few to learn from.
-        self.keep(learner, now, latency, enough);
+        self.keep(learner, now, enough);
         if enough {
             learner.windows += 1;
             learner.samples += answered;

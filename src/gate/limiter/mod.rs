@@ -5,6 +5,7 @@
 
 mod adaptive;
 mod builder;
+mod came;
 mod limit;
 mod permit;
 mod priority;

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, thread};
 
-use super::adaptive::Shared;
+use super::{Priority, adaptive::Shared};
 use crate::traits::Tick;
 
 /// A call that is under way, until this is dropped; then its latency counts.
@@ -23,6 +23,7 @@ use crate::traits::Tick;
 #[must_use = "the call is over when it is dropped"]
 pub struct Permit {
     shared: Arc<Shared>,
+    priority: Priority,
     /// `None` for a call that is not timed.
     began: Option<Tick>,
     outcome: Outcome,
@@ -39,8 +40,8 @@ pub(super) enum Outcome {
 
 impl Permit {
     #[inline]
-    pub(super) fn new(shared: Arc<Shared>, began: Option<Tick>) -> Self {
-        Self { shared, began, outcome: Outcome::Answered }
+    pub(super) fn new(shared: Arc<Shared>, priority: Priority, began: Option<Tick>) -> Self {
+        Self { shared, priority, began, outcome: Outcome::Answered }
     }
 
     /// Marks the call as one that failed for too much load: it timed out or was refused. Its latency does not count,
@@ -73,13 +74,14 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // A call that panics says nothing of the load.
         let outcome = if thread::panicking() { Outcome::Ignored } else { self.outcome };
-        self.shared.leave(self.began, outcome);
+        self.shared.leave(self.priority, self.began, outcome);
     }
 }
 
 impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
+            .field("priority", &self.priority)
             .field("began", &self.began)
             .field("outcome", &self.outcome)
             .finish_non_exhaustive()

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use super::came::Counts;
+
 /// How much a call matters.
 ///
 /// # Examples
@@ -71,20 +73,29 @@ const MOST_AT_ONCE: f64 = 10.0;
 pub(super) struct Reserves {
     /// How many calls of each priority there would be under way at once, if none were refused.
     wanted: [f64; 4],
+    /// How many there were.
+    there: [f64; 4],
 }
 
 impl Reserves {
-    /// Takes in how many calls of each priority came, within which time, and how long one takes; `usually` is what
-    /// that time is for most updates.
-    pub(super) fn update(&mut self, came: [u64; 4], within: Duration, usually: Duration, latency: Duration) {
+    /// Takes in what came of each priority, within which time, and how long a call takes; `usually` is what that time
+    /// is for most updates.
+    pub(super) fn update(
+        &mut self,
+        lately: [Counts; 4],
+        within: Duration,
+        usually: Duration,
+        latency: Duration,
+    ) {
         let within = within.as_secs_f64().max(1e-9);
         let each = latency.as_secs_f64() / within;
         let updates = (within / usually.as_secs_f64()).clamp(1.0, MOST_AT_ONCE);
         let forgotten = 1.0 - (1.0 - FORGET).powf(updates);
-        for (wanted, came) in self.wanted.iter_mut().zip(came) {
-            let now = came as f64 * each;
+        for ((wanted, there), came) in self.wanted.iter_mut().zip(&mut self.there).zip(lately) {
+            let now = (came.admitted + came.denied) as f64 * each;
             let slower = *wanted + forgotten * (now - *wanted);
             *wanted = now.max(slower);
+            *there += forgotten * (came.under_way as f64 - *there);
         }
     }
 
@@ -92,11 +103,14 @@ impl Reserves {
     pub(super) fn thresholds(&self, limit: u32) -> [u32; 4] {
         let mut thresholds = [limit; 4];
         let mut kept = 0.0;
-        for (threshold, wanted) in thresholds.iter_mut().zip(self.wanted).rev() {
+        for (threshold, (wanted, there)) in
+            thresholds.iter_mut().zip(self.wanted.into_iter().zip(self.there)).rev()
+        {
             *threshold = limit.saturating_sub(kept as u32).max(1);
-            if wanted > 0.01 {
-                kept += wanted + wanted.sqrt().max(1.0);
-            }
+            let burst = |calls: f64| if calls > 0.01 { calls.sqrt().max(1.0) } else { 0.0 };
+            // Of those that take longer than the others there are more than is wanted by what the others take. They
+            // have their places, and keep them for long: what is kept is for those that come.
+            kept += (wanted + burst(wanted)).max(burst(there));
         }
         thresholds
     }
@@ -108,13 +122,19 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    const EACH: Duration = Duration::from_millis(10);
+
+    fn calls(admitted: u64) -> Counts {
+        Counts { admitted, ..Counts::default() }
+    }
+
     #[test]
     fn calls_of_one_priority_have_the_whole_limit() {
         for priority in 0..4 {
             let mut came = [0; 4];
             came[priority] = 5_000;
             let mut reserves = Reserves::default();
-            reserves.update(came, SECOND, SECOND, Duration::from_millis(10));
+            reserves.update(came.map(calls), SECOND, SECOND, EACH);
 
             assert_eq!(reserves.thresholds(20)[priority], 20);
         }
@@ -123,18 +143,29 @@ mod tests {
     #[test]
     fn as_many_places_are_kept_as_higher_priorities_used_lately() {
         let mut reserves = Reserves::default();
-        reserves.update([5_000, 0, 900, 0], SECOND, SECOND, Duration::from_millis(10));
+        reserves.update([5_000, 0, 900, 0].map(calls), SECOND, SECOND, EACH);
 
         assert_eq!(reserves.thresholds(20), [8, 8, 20, 20], "nine, and three for a burst");
         assert_eq!(reserves.thresholds(5), [1, 1, 5, 5], "an idle service takes any call");
     }
 
     #[test]
+    fn where_calls_take_longer_than_the_others_places_are_kept_for_those_that_come() {
+        let mut reserves = Reserves::default();
+        let long = Counts { admitted: 1, denied: 0, under_way: 10 };
+        for _ in 0..80 {
+            reserves.update([calls(5_000), calls(0), long, calls(0)], SECOND, SECOND, EACH);
+        }
+
+        assert_eq!(reserves.thresholds(20), [17, 17, 20, 20]);
+    }
+
+    #[test]
     fn what_is_no_longer_asked_for_is_given_back() {
         let mut reserves = Reserves::default();
-        reserves.update([100, 0, 0, 900], SECOND, SECOND, Duration::from_millis(10));
+        reserves.update([100, 0, 0, 900].map(calls), SECOND, SECOND, EACH);
         for _ in 0..80 {
-            reserves.update([100, 0, 0, 0], SECOND, SECOND, Duration::from_millis(10));
+            reserves.update([100, 0, 0, 0].map(calls), SECOND, SECOND, EACH);
         }
 
         assert_eq!(reserves.thresholds(20), [20; 4]);
@@ -143,11 +174,11 @@ mod tests {
     #[test]
     fn it_is_given_back_by_time_where_few_calls_come_but_not_all_of_it_after_a_pause() {
         let mut reserves = Reserves::default();
-        reserves.update([100, 0, 0, 900], SECOND, SECOND, Duration::from_millis(10));
-        reserves.update([100, 0, 0, 0], 3_600 * SECOND, SECOND, Duration::from_millis(10));
+        reserves.update([100, 0, 0, 900].map(calls), SECOND, SECOND, EACH);
+        reserves.update([100, 0, 0, 0].map(calls), 3_600 * SECOND, SECOND, EACH);
         assert_eq!(reserves.thresholds(20)[0], 16);
         for _ in 0..7 {
-            reserves.update([1, 0, 0, 0], 10 * SECOND, SECOND, Duration::from_millis(10));
+            reserves.update([1, 0, 0, 0].map(calls), 10 * SECOND, SECOND, EACH);
         }
 
         assert_eq!(reserves.thresholds(20), [20; 4]);

@@ -130,6 +130,8 @@ impl Drop for Server {
 pub fn config(url: &str) -> RedisConfig {
     let mut config = RedisConfig::default();
     config.url = Secret::new(url);
+    // What is to go well has time to.
+    (config.connect_timeout_ms, config.timeout_ms) = (20_000, 20_000);
     config
 }
 

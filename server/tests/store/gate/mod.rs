@@ -4,6 +4,6 @@ mod counting;
 mod decisions;
 mod fixtures;
 mod keys;
-mod pace;
+mod many;
 mod replicas;
 mod sizes;

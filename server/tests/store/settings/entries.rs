@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
 
@@ -182,15 +182,20 @@ async fn what_is_held_is_of_one_moment(place: Place) {
     let store = place.open().await;
     with_service(&*store, Kind::Backend).await;
     let done = Arc::new(AtomicBool::new(false));
+    let states = Arc::new(AtomicUsize::new(0));
     let writer = tokio::spawn({
-        let (store, done) = (place.open().await, Arc::clone(&done));
+        let (store, done, states) = (place.open().await, Arc::clone(&done), Arc::clone(&states));
         async move {
-            for _ in 0..40 {
+            let mut rounds = 0_u64;
+            // On until something of it was seen, however late the reader begins.
+            while rounds < 40 || states.load(Ordering::Acquire) < 2 && rounds < 10_000 {
                 write(&*store, EntryKind::Secret, "first", put_secret("x")).await;
                 write(&*store, EntryKind::Config, "second", put("x")).await;
                 write(&*store, EntryKind::Flag, "third", put("x")).await;
+                rounds += 1;
             }
             done.store(true, Ordering::Release);
+            rounds
         }
     });
 
@@ -203,11 +208,12 @@ async fn what_is_held_is_of_one_moment(place: Place) {
         assert_eq!(held.revision, first + second + third);
         assert!(first >= second && second >= third && third + 1 >= first, "{first} {second} {third}");
         seen.insert(held.revision);
+        states.store(seen.len(), Ordering::Release);
     }
-    writer.await.unwrap();
+    let rounds = writer.await.unwrap();
 
     assert!(seen.len() > 1, "nothing was written meanwhile: {seen:?}");
-    assert_eq!(store.settings_held(&id()).await.unwrap().unwrap().revision, 120);
+    assert_eq!(store.settings_held(&id()).await.unwrap().unwrap().revision, rounds * 3);
 }
 
 async fn changes_are_told_to_every_process_and_what_changes_nothing_is_not(place: Place) {
