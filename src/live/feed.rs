@@ -116,6 +116,14 @@ struct State {
     kept_at: Option<SystemTime>,
 }
 
+impl State {
+    fn fail<P: Product>(&mut self, error: &P::Error) {
+        self.last_error = Some((chain(error), P::kind(error)));
+        self.consecutive_failures += 1;
+        self.failures += 1;
+    }
+}
+
 /// What a load brought.
 enum Brought<S> {
     /// The word that nothing changed.
@@ -431,15 +439,19 @@ impl<P: Product> Feed<P> {
                 (Ok(Polled { outcome: Outcome::Swapped(version), is_confirmed }), news.kept)
             }
             Err(Failed { error, refused }) => {
-                state.last_error = Some((chain(&error), P::kind(&error)));
-                state.consecutive_failures += 1;
-                state.failures += 1;
+                state.fail::<P>(&error);
                 if refused.is_some() {
                     state.quarantined = refused;
                 }
                 (Err(error), None)
             }
         }
+    }
+
+    /// Notes that a refresh came to no end: what ran it panicked.
+    pub(crate) fn note_failure(&self, error: &P::Error) {
+        self.state().fail::<P>(error);
+        self.inner.settled.beat();
     }
 
     /// Writes what is new to where last known good is kept, or notes now and then that it is still current.

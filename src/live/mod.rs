@@ -10,7 +10,6 @@ mod ladder;
 mod product;
 mod pulse;
 mod status;
-mod turns;
 
 pub use self::{
     block_on::block_on,
@@ -22,4 +21,4 @@ pub use self::{
     status::{Origin, Outcome, StalePolicy, Status, metrics_text},
 };
 
-pub(crate) use self::turns::Turns;
+pub(crate) use self::pulse::Pulse;

@@ -11,18 +11,18 @@ use std::{
 
 /// A counter that only grows, with those who wait for it to pass a value.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(crate) struct Pulse {
     count: AtomicU64,
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl Pulse {
-    pub(super) fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
     /// Adds one and wakes everybody.
-    pub(super) fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let waiting = {
             // Poison means that a waker's clone panicked; the list itself is whole.
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -33,7 +33,7 @@ impl Pulse {
     }
 
     /// Waits until the count is beyond `seen`; dropping the future is safe.
-    pub(super) async fn beyond(&self, seen: u64) -> u64 {
+    pub(crate) async fn beyond(&self, seen: u64) -> u64 {
         poll_fn(|cx| {
             let count = self.count();
             if count > seen {

@@ -47,7 +47,7 @@ impl NexusClient {
 }
 
 impl Shared {
-    async fn evaluate(
+    pub(super) async fn evaluate(
         &self,
         keys: &[&str],
         user_id: &str,

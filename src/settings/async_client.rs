@@ -10,9 +10,10 @@ use crate::Secret;
 
 /// A [`NexusClient`] whose calls to the service are awaited.
 ///
-/// Reads are those of [`NexusClient`], which it dereferences to: they never wait. What goes to the service, or to a disk,
-/// is done on a thread of its own, so that it holds up no executor, whichever there is, and none is needed. Clones, and
-/// the [`NexusClient`] that it was made of, are one client.
+/// Reads are those of [`NexusClient`], which it dereferences to: they never wait. What writes files is done on a thread of
+/// its own, so that it holds up no executor, whichever there is, and none is needed; it goes on where nobody waits for it.
+/// [`evaluate_ab`](Self::evaluate_ab) writes none: it is awaited where it is called, and over where its future is dropped.
+/// Clones, and the [`NexusClient`] that it was made of, are one client.
 ///
 /// # Examples
 /// ```no_run
@@ -175,15 +176,9 @@ impl AsyncNexusClient {
         user_id: &str,
         attributes: &HashMap<String, String>,
     ) -> Result<HashMap<String, bool>, NexusError> {
-        let keys: Vec<String> = keys.iter().map(|key| (*key).to_owned()).collect();
-        let user_id = user_id.to_owned();
         let attributes =
             attributes.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-        self.on(move |client| {
-            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            client.evaluate_ab(&keys, &user_id, &attributes)
-        })
-        .await
+        self.0.shared.evaluate(keys, user_id, &attributes).await
     }
 
     /// Ends the client; see [`NexusClient::close`]. A callback may wait for it, too, on the thread that called it.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
@@ -29,7 +30,7 @@ use super::{
     watch::Watchers,
 };
 use crate::{
-    Secret,
+    Backoff, Secret,
     live::{Feed, Ladder, Outcome, Schedule, Status, Stop, block_on},
     traits::{Clock, Source},
 };
@@ -95,6 +96,10 @@ pub(super) struct Shared {
     process: fn() -> u32,
     owner: u32,
 }
+
+/// The pauses before the client's thread goes on, should it panic.
+const FIRST_RESTART: Duration = Duration::from_secs(1);
+const LONGEST_RESTART: Duration = Duration::from_secs(60);
 
 /// What the view was made of.
 #[derive(Default)]
@@ -172,7 +177,7 @@ impl NexusClient {
             // Also when the thread panics, so that nobody waits for it for ever.
             let _ended = StopOnDrop(shared.ended.clone());
             shared.thread.get_or_init(|| thread::current().id());
-            block_on(shared.run());
+            shared.run_whatever_happens();
         })?;
         Ok(client)
     }
@@ -294,9 +299,7 @@ impl NexusClient {
     /// `SyncFailed` once the client is closed.
     pub fn sync(&self) -> Result<(), NexusError> {
         self.shared.check_open()?;
-        self.shared.service.release();
-        // Whoever asks is answered by the service, and not by what it told before.
-        self.shared.source.stream().look_anew();
+        let _call = self.shared.source.call();
         block_on(self.shared.poll()).map(drop)
     }
 
@@ -329,7 +332,7 @@ impl NexusClient {
     /// Returns true while the service answers that the account is behind with payment.
     #[must_use]
     pub fn billing_overdue(&self) -> bool {
-        self.shared.service.owes()
+        self.shared.service.standing().owes()
     }
 
     /// Returns when the service last gave or confirmed what is served; `None` where that was before this process began.
@@ -349,7 +352,7 @@ impl NexusClient {
     /// Returns for how long the service is left alone, as it asked for; `None` where it is not.
     #[must_use]
     pub fn held_for(&self) -> Option<Duration> {
-        self.shared.service.held_for()
+        self.shared.service.standing().held_for()
     }
 
     /// Ends the client for all its clones: nothing is asked any more, and the files of secrets are gone. What is in
@@ -384,7 +387,26 @@ impl Shared {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the client's thread does from start to end.
+    /// What the client's thread does from start to end, should a transport, a cache or a type of its user panic.
+    fn run_whatever_happens(self: &Arc<Self>) {
+        let mut backoff = Backoff::new(FIRST_RESTART, LONGEST_RESTART);
+        // What is shared is whole at any point: counters, swaps, and locks that a panic gives back.
+        while catch_unwind(AssertUnwindSafe(|| block_on(self.run()))).is_err() {
+            tracing::error!("the thread of a settings client panicked; it goes on after a pause");
+            self.source.recover();
+            if self.feed.status().consecutive_failures == 0 {
+                backoff.reset();
+            }
+            backoff.fail();
+            self.feed.note_failure(&NexusError::SyncFailed(
+                "the client's thread panicked; the message went to standard error".to_owned(),
+            ));
+            let clock = self.feed.clock();
+            let pause = clock.sleep_until(clock.now() + backoff.pause().unwrap_or(FIRST_RESTART));
+            block_on(until(self.stop.stopped(), pause));
+        }
+    }
+
     async fn run(self: &Arc<Self>) {
         let schedule = Schedule::every(self.ttl).jittered();
         let polling = self.feed.run(schedule, &self.stop, |_| {
@@ -424,10 +446,11 @@ impl Shared {
         let loaded = self.feed.load_full();
         let layers_changed = self.layers.refresh();
         if loaded.version != adopted.version || layers_changed || adopted.patches.take_news() {
-            adopted.version = loaded.version;
             let next = Arc::new(self.over(&loaded.snapshot, &adopted.patches));
             self.files.settle(&next.secrets);
             let before = self.view.swap(Arc::clone(&next));
+            // Not before: should anything panic, the next update takes it over.
+            adopted.version = loaded.version;
             self.watchers.note(&before, &next);
             adopted.previous = Some(before);
         } else {

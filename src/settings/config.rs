@@ -21,6 +21,7 @@ use super::{
     product::SettingsProduct,
     sealed::Seal,
     service::{Service, check_endpoint},
+    standing::Standing,
     wif::{CredentialSource, Wishes},
 };
 use crate::{
@@ -297,11 +298,12 @@ impl NexusClientBuilder {
         };
         let key = if api_key.expose().is_empty() { None } else { Some(ApiKey::new(&api_key)?) };
         let key = key.map(|key| Arc::new(key) as Arc<dyn Credentials>);
+        let standing = Arc::new(Standing::new(Arc::clone(&clock)));
         let credentials = match (wif.filter(|wif| wif.enabled), key) {
             // There is no going on with the key where a session cannot be had.
             (Some(wif), _) => {
                 let wishes = Wishes { endpoint: endpoint.clone(), ..self.wishes };
-                identity::credentials(wif, wishes, self.source, &transport, &clock)?
+                identity::credentials(wif, wishes, self.source, &transport, &standing, &clock)?
             }
             (None, Some(key)) => key,
             (None, None) => {
@@ -328,8 +330,7 @@ impl NexusClientBuilder {
             let place = &hex(&Sha256::digest(&owner))[..16];
             ladder = ladder.with_keep(Keep::in_store(cache, &format!("settings.{place}"))?);
         }
-        let service =
-            Service::new(&endpoint, transport, Arc::clone(&credentials), Arc::clone(&clock), self.deadline);
+        let service = Service::new(&endpoint, transport, Arc::clone(&credentials), standing, self.deadline);
         Ok(Parts {
             service: Arc::new(service),
             product: SettingsProduct { seal },

@@ -28,8 +28,12 @@ pub(crate) trait Credentials: fmt::Debug + Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Learns that an answer is waited for that should not wait for a pause after failures: somebody calls for it, or the
+    /// pauses are kept by who asks.
+    fn called_for(&self) {}
+
     /// Learns from the event stream that the session ends soon.
-    async fn expiring(&self) {}
+    fn expiring(&self) {}
 
     /// Returns what is known of the key before the service has said anything.
     fn key_type(&self) -> Option<KeyType> {

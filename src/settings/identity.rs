@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     NexusError, WifConfig,
     credentials::Credentials,
+    standing::Standing,
     wif::{CredentialSource, Function, Proof, Sessions, Surroundings, WifProvider, Wishes},
 };
 use crate::{
@@ -19,13 +20,15 @@ pub(super) fn credentials(
     wishes: Wishes,
     source: Option<Arc<dyn CredentialSource>>,
     transport: &Arc<dyn Transport>,
+    standing: &Arc<Standing>,
     clock: &Arc<dyn Clock>,
 ) -> std::result::Result<Arc<dyn Credentials>, NexusError> {
     let provider: WifProvider = wif.provider.parse()?;
     let function = wif.token_source.map(|function| Arc::new(Function(function)) as Arc<dyn CredentialSource>);
     let around = Surroundings::of_process(direct(clock)?, Arc::clone(clock));
     let proof = source.or(function).map(Proof::Exchange);
-    let sessions = Sessions::new(provider, proof, wishes, around, Arc::clone(transport))?;
+    let sessions =
+        Sessions::new(provider, proof, wishes, around, Arc::clone(transport), Arc::clone(standing))?;
     Ok(Arc::new(sessions))
 }
 

@@ -25,6 +25,7 @@ mod sealed;
 mod service;
 mod snapshot;
 mod source;
+mod standing;
 mod stream;
 mod told;
 mod watch;

@@ -1,35 +1,19 @@
-//! One settings service: how it is asked, and what its answers mean for what is asked next.
+//! One settings service: how it is asked.
 
-use std::{
-    net::IpAddr,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use serde::Deserialize;
+use http::{HeaderValue, Method, StatusCode, Uri, header};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{
-    NexusError,
-    credentials::Credentials,
-    error::{BILLING_HOLD, quarantine},
-};
+use super::{NexusError, credentials::Credentials, standing::Standing};
 use crate::{
     Error, ErrorKind,
-    traits::{Body, Clock, Request, Response, Tick, Transport, redacted},
+    traits::{Request, Response, Transport, redacted},
 };
 
 /// No answer of settings is larger.
 pub(super) const BODY_LIMIT: u64 = 8 * 1024 * 1024;
-/// What a refusal says fits into this.
-const REFUSAL_LIMIT: u64 = 16 * 1024;
-/// However long a service asks to be left alone.
-const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
 /// Where a service is and how requests get there.
 #[derive(Debug)]
@@ -38,58 +22,20 @@ pub(super) struct Service {
     base: String,
     transport: Arc<dyn Transport>,
     credentials: Arc<dyn Credentials>,
-    clock: Arc<dyn Clock>,
+    standing: Arc<Standing>,
     deadline: Duration,
-    owes: AtomicBool,
-    hold: Mutex<Option<Hold>>,
-}
-
-/// Why, and until when, nothing is asked without somebody calling for it.
-#[derive(Debug)]
-struct Hold {
-    until: Tick,
-    why: Why,
-}
-
-#[derive(Clone, Debug)]
-enum Why {
-    Billing,
-    Quarantine { reason: String, expires_at: String },
-    RateLimit,
-    Unavailable(u16),
-}
-
-impl Why {
-    fn error(&self, left: Duration) -> NexusError {
-        match self {
-            Self::Billing => NexusError::Billing,
-            Self::Quarantine { reason, expires_at } => {
-                NexusError::Quarantined { reason: reason.clone(), expires_at: expires_at.clone() }
-            }
-            Self::RateLimit => NexusError::RateLimited,
-            Self::Unavailable(status) => NexusError::Unavailable { status: *status, retry_after: Some(left) },
-        }
-    }
 }
 
 impl Service {
-    /// Takes a base URL: `https`, or `http` on the loopback interface.
+    /// Takes a base URL: `https`, or `http` on the loopback interface; the credentials learn of the same `standing`.
     pub(super) fn new(
         endpoint: &str,
         transport: Arc<dyn Transport>,
         credentials: Arc<dyn Credentials>,
-        clock: Arc<dyn Clock>,
+        standing: Arc<Standing>,
         deadline: Duration,
     ) -> Self {
-        Self {
-            base: endpoint.trim_end_matches('/').to_owned(),
-            transport,
-            credentials,
-            clock,
-            deadline,
-            owes: AtomicBool::new(false),
-            hold: Mutex::default(),
-        }
+        Self { base: endpoint.trim_end_matches('/').to_owned(), transport, credentials, standing, deadline }
     }
 
     pub(super) fn base(&self) -> &str {
@@ -100,32 +46,9 @@ impl Service {
         &self.credentials
     }
 
-    /// Returns true from a 402 to the next success.
-    pub(super) fn owes(&self) -> bool {
-        self.owes.load(Ordering::Acquire)
-    }
-
-    /// Returns why nothing is asked now; `None` where it may be.
-    pub(super) fn held(&self) -> Option<NexusError> {
-        let now = self.clock.now();
-        let mut hold = self.hold();
-        let held = hold.as_ref().filter(|hold| now < hold.until);
-        let error = held.map(|hold| hold.why.error(hold.until - now));
-        if error.is_none() {
-            *hold = None;
-        }
-        error
-    }
-
-    /// Returns for how long nothing is asked.
-    pub(super) fn held_for(&self) -> Option<Duration> {
-        let now = self.clock.now();
-        self.hold().as_ref().map(|hold| hold.until - now).filter(|left| !left.is_zero())
-    }
-
-    /// Lets the next request out whatever was said before: somebody calls for it.
-    pub(super) fn release(&self) {
-        *self.hold() = None;
+    /// Returns what the service said of being left alone.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
     }
 
     /// Makes a request; `path` begins with a slash and is escaped.
@@ -150,11 +73,10 @@ impl Service {
         }
         let status = response.status;
         if status.is_success() || status == StatusCode::NOT_MODIFIED {
-            self.owes.store(false, Ordering::Release);
-            self.release();
+            self.standing.succeeded();
             return Ok(response);
         }
-        Err(self.refused(what, response).await)
+        Err(self.standing.refused(what, response).await)
     }
 
     /// Returns the answer, and what the credential was that it is the answer to.
@@ -163,89 +85,6 @@ impl Service {
         let response = self.transport.send(request.header(name, value.clone())).await?;
         Ok((response, value))
     }
-
-    /// Says what a refusal means, and for how long nothing more is asked.
-    async fn refused(&self, what: &'static str, response: Response) -> NexusError {
-        let Response { status, headers, body, .. } = response;
-        let asked = self.asked_pause(&headers);
-        let said = match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN => said(body).await,
-            _ => Said::default(),
-        };
-        match status {
-            StatusCode::BAD_REQUEST => NexusError::BadRequest,
-            StatusCode::UNAUTHORIZED => NexusError::Unauthorized,
-            StatusCode::PAYMENT_REQUIRED => {
-                self.owes.store(true, Ordering::Release);
-                self.hold_for(BILLING_HOLD, Why::Billing)
-            }
-            StatusCode::FORBIDDEN if said.error == "ab_addon_not_active" => NexusError::AbAddonNotAvailable,
-            StatusCode::FORBIDDEN => NexusError::Forbidden,
-            StatusCode::NOT_FOUND => NexusError::NotFound,
-            StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED => NexusError::Conflict,
-            StatusCode::TOO_MANY_REQUESTS if said.error == "quarantined" => {
-                let until = quarantine(&said.expires_at, self.clock.wall());
-                let reason = if said.reason.is_empty() { "unknown".to_owned() } else { said.reason };
-                self.hold_for(until, Why::Quarantine { reason, expires_at: said.expires_at })
-            }
-            StatusCode::TOO_MANY_REQUESTS => match asked {
-                Some(pause) => self.hold_for(pause, Why::RateLimit),
-                None => NexusError::RateLimited,
-            },
-            status if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT => match asked {
-                Some(pause) => self.hold_for(pause, Why::Unavailable(status.as_u16())),
-                None => NexusError::Unavailable { status: status.as_u16(), retry_after: None },
-            },
-            status if status.is_redirection() => NexusError::SyncFailed(format!(
-                "{what}: the service redirects elsewhere (status {}), which is not followed",
-                status.as_u16()
-            )),
-            status => NexusError::SyncFailed(format!("{what}: unexpected status {}", status.as_u16())),
-        }
-    }
-
-    fn hold_for(&self, pause: Duration, why: Why) -> NexusError {
-        let error = why.error(pause);
-        *self.hold() = Some(Hold { until: self.clock.now() + pause, why });
-        error
-    }
-
-    fn asked_pause(&self, headers: &HeaderMap) -> Option<Duration> {
-        let value = headers.get(header::RETRY_AFTER)?;
-        let pause = crate::backends::layers::retry_after::asked_pause(value, self.clock.wall())?;
-        Some(pause.min(LONGEST_ASKED)).filter(|pause| !pause.is_zero())
-    }
-
-    fn hold(&self) -> MutexGuard<'_, Option<Hold>> {
-        // Plain assignments only.
-        self.hold.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a refusal's body may say; nothing else of it is looked at.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    error: String,
-    reason: String,
-    expires_at: String,
-}
-
-/// The longest word of a service that an error repeats.
-const LONGEST_WORD: usize = 64;
-
-async fn said(body: Body) -> Said {
-    // Without the body the status still says what matters.
-    let bytes = body.read_all(REFUSAL_LIMIT).await.unwrap_or_default();
-    let mut said: Said = serde_json::from_slice(&bytes).unwrap_or_default();
-    // Text from outside is a word or a time, or it is not repeated.
-    for text in [&mut said.error, &mut said.reason, &mut said.expires_at] {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-.:+ ".contains(&b);
-        if text.len() > LONGEST_WORD || !text.bytes().all(plain) {
-            text.clear();
-        }
-    }
-    said
 }
 
 /// Reads a body into memory that is wiped when the last who holds it lets go.

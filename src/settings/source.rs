@@ -6,7 +6,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -41,7 +41,19 @@ pub(super) struct SettingsSource {
     stream: Stream,
     clock: Arc<dyn Clock>,
     digests: RandomState,
+    /// How many call for an answer now.
+    calls: AtomicUsize,
     closed: AtomicBool,
+}
+
+/// Somebody who calls for an answer of the service, until it is dropped.
+#[must_use = "what is held back goes out only as long as it is there"]
+pub(super) struct Call<'s>(&'s AtomicUsize);
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl SettingsSource {
@@ -51,6 +63,7 @@ impl SettingsSource {
             stream: Stream::new(Arc::clone(&clock), takes_patches),
             clock,
             digests: RandomState::new(),
+            calls: AtomicUsize::new(0),
             closed: AtomicBool::new(false),
         }
     }
@@ -61,26 +74,44 @@ impl SettingsSource {
 
     /// Opens the event stream as soon as somebody waits for changes, and keeps it open.
     pub(super) fn start_stream(&self) -> bool {
-        self.stream.start(|| {
-            let service = Arc::clone(&self.service);
-            let place = format!("{}{STREAM}", service.base());
-            let open = move |_: Option<HeaderValue>| {
-                let service = Arc::clone(&service);
-                Box::pin(async move { connect(&service).await }) as BoxFuture<'static, Result<Body>>
-            };
-            Link::new(Box::new(open), place, SILENCE, Arc::clone(&self.clock))
-        })
+        self.stream.start(|| self.link())
+    }
+
+    /// Goes on after a panic of whoever waited for changes.
+    pub(super) fn recover(&self) {
+        self.stream.recover(|| self.link());
+    }
+
+    fn link(&self) -> Link {
+        let service = Arc::clone(&self.service);
+        let place = format!("{}{STREAM}", service.base());
+        let open = move |_: Option<HeaderValue>| {
+            let service = Arc::clone(&service);
+            Box::pin(async move { connect(&service).await }) as BoxFuture<'static, Result<Body>>
+        };
+        Link::new(Box::new(open), place, SILENCE, Arc::clone(&self.clock))
+    }
+
+    /// Has the service answer what is loaded meanwhile, whatever it told before, and whatever it said of being left alone.
+    pub(super) fn call(&self) -> Call<'_> {
+        self.calls.fetch_add(1, Ordering::AcqRel);
+        Call(&self.calls)
     }
 
     async fn sync(&self, since: Option<&Revision>) -> Result<Load, NexusError> {
-        if let Some(held) = self.service.held() {
-            return Err(held);
+        if self.calls.load(Ordering::Acquire) == 0 {
+            // What the stream told already needs not be asked for, and so there is nothing to hold back.
+            if let Some(delta) = self.stream.told_whole(since) {
+                return Ok(Load::Delta(delta));
+            }
+            if let Some(held) = self.service.standing().held() {
+                return Err(held);
+            }
         }
+        self.stream.looking();
+        // Whoever calls wants no pause, and the feed keeps pauses of its own.
+        self.service.credentials().called_for();
         let mut request = self.service.request(Method::GET, SYNC)?;
-        // What the stream told already needs not be asked for.
-        if let Some(delta) = self.stream.looking(since) {
-            return Ok(Load::Delta(delta));
-        }
         // Of states without a name of the service's there is only a digest, which it does not know.
         let etag = since.and_then(|since| since.as_str().strip_prefix(ETAG));
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
@@ -117,11 +148,11 @@ const ETAG: &str = "etag:";
 
 async fn connect(service: &Service) -> Result<Body> {
     // As long as the service is left alone, the connection rests.
-    let refused = |error: NexusError| match service.held_for() {
+    let refused = |error: NexusError| match service.standing().held_for() {
         Some(left) => Error::from(error).retry(Retry::After(left)),
         None => Error::from(error),
     };
-    if let Some(held) = service.held() {
+    if let Some(held) = service.standing().held() {
         return Err(refused(held));
     }
     let request = asking_for_events(service.request(Method::GET, STREAM)?);
@@ -148,10 +179,10 @@ impl Source for SettingsSource {
 
     async fn changed(&self) -> Result<()> {
         loop {
-            match poll_fn(|cx| self.stream.poll(cx)).await {
+            match poll_fn(|cx| self.stream.poll(cx, self.service.standing().held_until())).await {
                 Told::Changed => return Ok(()),
                 Told::Expiring => {
-                    self.service.credentials().expiring().await;
+                    self.service.credentials().expiring();
                     self.stream.told_of_expiry();
                 }
             }

@@ -46,7 +46,10 @@ pub(super) struct Stream {
 
 #[derive(Default)]
 struct State {
-    /// `None` as long as nobody wants it.
+    is_on: bool,
+    /// How often it was switched on, off, or begun anew.
+    run: u64,
+    /// `None` while it is off, and while it is polled.
     link: Option<Link>,
     /// The waiter, to be woken when the stream is switched on or off.
     waiter: Option<Waker>,
@@ -60,8 +63,8 @@ struct State {
     greeting: Option<BoxFuture<'static, ()>>,
     gap: Duration,
     last_look: Option<Tick>,
-    /// Runs to the end of the gap.
-    rest: Option<BoxFuture<'static, ()>>,
+    /// Runs to a time before which nothing is looked at.
+    rest: Option<(Tick, BoxFuture<'static, ()>)>,
     connected_at: Option<Tick>,
     connected_since: Option<SystemTime>,
     connections: u64,
@@ -80,10 +83,10 @@ impl Stream {
     /// Switches the stream on; false if it was on already.
     pub(super) fn start(&self, link: impl FnOnce() -> Link) -> bool {
         let mut state = self.lock();
-        if state.link.is_some() {
+        if state.is_on {
             return false;
         }
-        state.link = Some(link());
+        state.begin(link());
         let waiter = state.waiter.take();
         drop(state);
         waiter.into_iter().for_each(Waker::wake);
@@ -93,6 +96,8 @@ impl Stream {
     /// Switches the stream off.
     pub(super) fn stop(&self) {
         let mut state = self.lock();
+        state.is_on = false;
+        state.run += 1;
         let link = state.link.take();
         let waiter = state.waiter.take();
         (state.greeting, state.connected_at, state.connected_since) = (None, None, None);
@@ -102,25 +107,37 @@ impl Stream {
         waiter.into_iter().for_each(Waker::wake);
     }
 
-    /// Goes on until there is something to do.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> Poll<Told> {
+    /// Goes on after a panic of whoever waited: with another connection if it was this one's, which must not be polled
+    /// again, and with a look, because what was told may be lost.
+    pub(super) fn recover(&self, link: impl FnOnce() -> Link) {
         let mut state = self.lock();
-        match &mut state.waiter {
-            Some(waiter) => waiter.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+        let clocks = (state.greeting.take(), state.rest.take());
+        if state.is_on {
+            if state.link.is_none() {
+                state.begin(link());
+                state.lost("what reads the stream panicked; its message went to standard error".to_owned());
+            }
+            state.pending.unclear();
+            state.told += 1;
         }
-        let mut happened = 0;
-        while happened < AT_ONCE
-            && let Some(link) = &mut state.link
-            && let Poll::Ready(happening) = link.poll(cx, || None)
-        {
-            happened += 1;
-            state.take(happening, &*self.clock);
+        drop(state);
+        drop(clocks);
+    }
+
+    /// Goes on until there is something to do. Before `held_until` nothing is asked of the service.
+    pub(super) fn poll(&self, cx: &mut Context<'_>, held_until: Option<Tick>) -> Poll<Told> {
+        let (link, run) = {
+            let mut state = self.lock();
+            match &mut state.waiter {
+                Some(waiter) => waiter.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+            (state.link.take(), state.run)
+        };
+        if let Some(link) = link {
+            self.poll_link(link, run, cx);
         }
-        if happened == AT_ONCE {
-            // Cut short, so that a peer that never pauses keeps nobody.
-            cx.waker().wake_by_ref();
-        }
+        let mut state = self.lock();
         if let Some(greeting) = &mut state.greeting
             && greeting.as_mut().poll(cx).is_ready()
         {
@@ -131,7 +148,32 @@ impl Stream {
         if state.expiring {
             return Poll::Ready(Told::Expiring);
         }
-        state.poll_changed(cx, &*self.clock)
+        state.poll_changed(cx, &*self.clock, held_until)
+    }
+
+    /// Polls the connection while no lock is held: what it drives, a transport and a source of credentials, may block, and
+    /// may do anything with the client that it belongs to.
+    fn poll_link(&self, mut link: Link, run: u64, cx: &mut Context<'_>) {
+        let mut happened = 0;
+        while happened < AT_ONCE
+            && let Poll::Ready(happening) = link.poll(cx, || None)
+        {
+            happened += 1;
+            log(&happening);
+            let mut state = self.lock();
+            if state.run != run {
+                break;
+            }
+            state.take(happening, &mut link, &*self.clock);
+        }
+        if happened == AT_ONCE {
+            // Cut short, so that a peer that never pauses keeps nobody.
+            cx.waker().wake_by_ref();
+        }
+        let mut state = self.lock();
+        let over = if state.run == run { state.link.replace(link) } else { Some(link) };
+        drop(state);
+        drop(over);
     }
 
     /// Notes that the credentials know that they end soon.
@@ -139,11 +181,20 @@ impl Stream {
         self.lock().expiring = false;
     }
 
-    /// Notes that whatever was told so far is about to be looked at; returns it where it was told whole.
-    pub(super) fn looking(&self, since: Option<&Revision>) -> Option<Delta> {
+    /// Takes what was told, if it was told whole and leads on from that state: it is looked at by that. What is not stays
+    /// to be looked at.
+    pub(super) fn told_whole(&self, since: Option<&Revision>) -> Option<Delta> {
+        let mut state = self.lock();
+        let whole = state.pending.take(since)?;
+        state.looked = state.told;
+        Some(whole)
+    }
+
+    /// Notes that whatever was told so far is about to be looked at.
+    pub(super) fn looking(&self) {
         let mut state = self.lock();
         state.looked = state.told;
-        state.pending.take(since)
+        state.pending.looked_at();
     }
 
     /// Has the next look be at the service, whatever it told.
@@ -154,9 +205,11 @@ impl Stream {
     /// Returns how the stream stands; `None` while it is off.
     pub(super) fn status(&self) -> Option<StreamStatus> {
         let state = self.lock();
-        let link = state.link.as_ref()?;
+        if !state.is_on {
+            return None;
+        }
         Some(StreamStatus {
-            state: match (link.is_open(), state.told > state.looked) {
+            state: match (state.connected_at.is_some(), state.told > state.looked) {
                 (false, _) => StreamState::Connecting,
                 (true, true) => StreamState::SnapshotFetching,
                 (true, false) => StreamState::Steady,
@@ -170,13 +223,19 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each change under the lock is whole; a panic in a transport's future leaves the connection to be lost.
+        // Each change under the lock is whole.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn take(&mut self, happening: Happening, clock: &dyn Clock) {
+    fn begin(&mut self, link: Link) {
+        self.is_on = true;
+        self.run += 1;
+        self.link = Some(link);
+    }
+
+    fn take(&mut self, happening: Happening, link: &mut Link, clock: &dyn Clock) {
         match happening {
             Happening::Opened => {
                 self.connections += 1;
@@ -185,23 +244,15 @@ impl State {
                 self.last_error = None;
                 // The service says itself when it is ready to tell of changes: to look before would be one look more.
                 self.greeting = Some(clock.sleep_until(clock.now() + GREETING));
-                tracing::debug!("the event stream is open");
             }
             Happening::Told(events) => {
                 events.iter().for_each(|event| self.read(event));
                 let age = self.connected_at.map(|at| clock.now() - at);
-                if let Some(link) = self.link.as_mut().filter(|_| age.is_some_and(|age| age >= HEALTHY)) {
+                if age.is_some_and(|age| age >= HEALTHY) {
                     link.works();
                 }
             }
-            Happening::Dropped(error) => {
-                tracing::info!(error = %error.chain(), "the event stream was lost, opening another");
-                self.lost(error.chain());
-            }
-            Happening::NotOpened(error) => {
-                tracing::warn!(error = %error.chain(), "the event stream cannot be opened, polling meanwhile");
-                self.lost(error.chain());
-            }
+            Happening::Dropped(error) | Happening::NotOpened(error) => self.lost(error.chain()),
         }
     }
 
@@ -237,7 +288,12 @@ impl State {
         }
     }
 
-    fn poll_changed(&mut self, cx: &mut Context<'_>, clock: &dyn Clock) -> Poll<Told> {
+    fn poll_changed(
+        &mut self,
+        cx: &mut Context<'_>,
+        clock: &dyn Clock,
+        held_until: Option<Tick>,
+    ) -> Poll<Told> {
         if self.told == self.looked {
             self.rest = None;
             return Poll::Pending;
@@ -248,10 +304,12 @@ impl State {
             return Poll::Ready(Told::Changed);
         }
         let now = clock.now();
-        let quiet_until = self.last_look.map_or(now, |at| at + self.gap);
+        let quiet_until = self.last_look.map_or(now, |at| at + self.gap).max(held_until.unwrap_or(now));
         if now < quiet_until {
-            let rest = self.rest.get_or_insert_with(|| clock.sleep_until(quiet_until));
+            let rest = self.rest.take().filter(|(end, _)| *end == quiet_until);
+            let (end, mut rest) = rest.unwrap_or_else(|| (quiet_until, clock.sleep_until(quiet_until)));
             if rest.as_mut().poll(cx).is_pending() {
+                self.rest = Some((end, rest));
                 return Poll::Pending;
             }
         }
@@ -260,6 +318,20 @@ impl State {
         self.gap = if goes_on { (self.gap * 2).min(LONGEST_GAP) } else { SHORTEST_GAP };
         self.last_look = Some(now);
         Poll::Ready(Told::Changed)
+    }
+}
+
+/// Tells of a connection, where that is of use to an operator.
+fn log(happening: &Happening) {
+    match happening {
+        Happening::Opened => tracing::debug!("the event stream is open"),
+        Happening::Told(_) => {}
+        Happening::Dropped(error) => {
+            tracing::info!(error = %error.chain(), "the event stream was lost, opening another");
+        }
+        Happening::NotOpened(error) => {
+            tracing::warn!(error = %error.chain(), "the event stream cannot be opened, polling meanwhile");
+        }
     }
 }
 

@@ -85,15 +85,26 @@ impl Pending {
         !self.is_unclear && !self.patches.is_empty()
     }
 
-    /// Takes everything that was told; `None` unless it leads, without a gap, from that state on.
+    /// Takes everything that was told, if it was told whole and leads, without a gap, from that state on; if not, there is
+    /// a reason to look that stays until it is looked.
     pub(super) fn take(&mut self, since: Option<&Revision>) -> Option<Delta> {
-        let patches = std::mem::take(&mut self.patches);
-        if std::mem::take(&mut self.is_unclear) {
+        let mut patches = std::mem::take(&mut self.patches).into_iter();
+        if self.is_unclear {
             return None;
         }
-        let mut patches = patches.into_iter();
-        let first = patches.next().filter(|first| Some(first.base()) == since)?;
-        patches.try_fold(first, |all, next| (next.base() == all.revision()).then(|| all.then(next)))
+        let first = patches.next()?;
+        let start = (Some(first.base()) == since).then_some(first);
+        let whole = start.and_then(|first| {
+            patches.try_fold(first, |all, next| (next.base() == all.revision()).then(|| all.then(next)))
+        });
+        self.is_unclear = whole.is_none();
+        whole
+    }
+
+    /// Notes that whatever was told is looked at.
+    pub(super) fn looked_at(&mut self) {
+        self.patches.clear();
+        self.is_unclear = false;
     }
 }
 

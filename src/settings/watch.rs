@@ -105,7 +105,13 @@ impl Watchers {
     /// Makes bound values anew, and notes what is to be told once no lock is held.
     pub(super) fn note(&self, old: &Snapshot, new: &Snapshot) {
         let bound: Vec<_> = lock(&self.bound).iter().filter_map(Weak::upgrade).collect();
-        bound.iter().for_each(|bound| bound.rebind(&new.configs));
+        for bound in bound {
+            // As for callbacks: a type that panics is its own affair.
+            if catch_unwind(AssertUnwindSafe(|| bound.rebind(&new.configs))).is_err() {
+                tracing::error!("a type that settings are bound to panicked; the value before stays");
+                bound.panicked();
+            }
+        }
         if lock(&self.callbacks).is_empty() {
             return;
         }

@@ -4,16 +4,23 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::pin,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
     task::{Context, Waker},
+    thread::{self, ThreadId},
     time::Duration,
 };
 
+use http::{HeaderMap, StatusCode};
 use leverframe::{
-    NexusConfig, NexusError,
+    NexusClient, NexusConfig, NexusError, Result, async_trait,
     live::block_on,
     settings::{AsyncNexusClient, FlagWrite, WriteOptions},
-    testing::ManualClock,
+    testing::{Answer, ManualClock, ScriptedTransport},
+    traits::{Request, Response, Transport},
 };
 use serde_json::json;
 
@@ -74,6 +81,63 @@ fn a_future_that_is_dropped_leaves_the_client_usable_and_its_write_made() {
 
     eventually("the write is made", || client.get_secret("token").unwrap().expose() == "s3cret-2");
     block_on(client.sync()).unwrap();
+}
+
+/// Answers a sync, and to all else nothing for as long as somebody waits.
+#[derive(Debug)]
+struct Hanging {
+    service: ScriptedTransport,
+    asked_on: Mutex<Vec<ThreadId>>,
+    gone: Arc<AtomicUsize>,
+}
+
+/// Counts who gave up waiting.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[async_trait]
+impl Transport for Hanging {
+    fn name(&self) -> &'static str {
+        "hanging"
+    }
+
+    async fn send(&self, request: Request) -> Result<Response> {
+        if request.uri.path() == "/v1/sync" {
+            return self.service.send(request).await;
+        }
+        self.asked_on.lock().unwrap().push(thread::current().id());
+        let _waiting = Waiting(Arc::clone(&self.gone));
+        std::future::pending().await
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn an_evaluation_takes_no_thread_and_ends_with_its_future() {
+    let (service, gone) = (ScriptedTransport::new(), Arc::new(AtomicUsize::new(0)));
+    let empty = Answer::Whole(StatusCode::OK, HeaderMap::new(), r#"{"synced_at":"t"}"#.into());
+    service.answer("/v1/sync", empty);
+    let transport = Arc::new(Hanging { service, asked_on: Mutex::default(), gone: Arc::clone(&gone) });
+    let builder = NexusClient::builder().endpoint("https://settings.example.com").api_key(KEY);
+    let own = Arc::clone(&transport) as Arc<dyn Transport>;
+    let client = AsyncNexusClient::from(builder.transport(own).build().unwrap());
+    let attributes = HashMap::new();
+
+    for _ in 0..100 {
+        let mut evaluation = pin!(client.evaluate_ab(&["checkout"], "ann", &attributes));
+        assert!(evaluation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+
+    assert_eq!(*transport.asked_on.lock().unwrap(), vec![thread::current().id(); 100]);
+    assert_eq!(gone.load(Ordering::Relaxed), 100);
 }
 
 #[test]

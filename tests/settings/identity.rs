@@ -141,7 +141,7 @@ fn what_was_there_is_served_while_no_session_can_be_had() {
 
     assert_eq!(client.get_secret("token").unwrap().expose(), "s3cret-1");
     let error = client.sync().unwrap_err();
-    assert!(matches!(error, NexusError::WifTokenExchangeFailed(_)), "{error:?}");
+    assert!(matches!(error, NexusError::Unavailable { status: 503, retry_after: None }), "{error:?}");
     stage.recover();
     client.sync().unwrap();
 }

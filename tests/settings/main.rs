@@ -9,6 +9,7 @@ mod asynchronous;
 #[cfg(all(target_os = "linux", feature = "signed", feature = "http-in-process"))]
 mod canary;
 mod cost;
+mod exchanges;
 mod failures;
 mod files;
 mod frame;
@@ -20,6 +21,7 @@ mod kept;
 mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
+mod panics;
 #[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
 #[path = "../support/real/process.rs"]
 mod ports;

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     io::{BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    sync::{Arc, Condvar, Mutex, MutexGuard},
+    sync::{Arc, Condvar, Mutex, MutexGuard, mpsc},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -22,7 +22,7 @@ pub(crate) const KEY: &str = "wxs_stage_9f27c1";
 pub(crate) const PUBLIC_KEY: &str = "wxp_stage_51b0aa";
 
 /// Longer than anything here takes, far shorter than a hung test.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What the next request for something gets instead of its answer.
 #[derive(Clone, Debug)]
@@ -533,4 +533,12 @@ pub(crate) fn settled(client: &NexusClient, refreshes: u64) {
 pub(crate) fn pass(clock: &ManualClock, time: Duration) {
     eventually("somebody waits", || clock.sleepers() > 0);
     clock.advance(time);
+}
+
+/// Does something that has to wait for nobody.
+#[track_caller]
+pub(crate) fn soon<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || tell.send(act()));
+    told.recv_timeout(PATIENCE).expect("it waits")
 }

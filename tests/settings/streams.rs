@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use leverframe::{
-    NexusClient, settings::WriteOptions, sse::StreamState, testing::ManualClock, traits::Clock,
+    NexusClient, NexusError, settings::WriteOptions, sse::StreamState, testing::ManualClock, traits::Clock,
 };
 use serde_json::json;
 
@@ -261,6 +261,59 @@ fn a_change_that_is_told_with_its_values_is_taken_over_without_asking() {
     // Whoever asks is answered by the service, which is asked by the name of the state that was told last.
     client.sync().unwrap();
     assert_eq!((stage.syncs(), served(&stage)), (3, "\"last\"".to_owned()));
+}
+
+/// Has the service say, of another request, that it wants to be left alone for a minute.
+fn hold(stage: &Stage, client: &NexusClient) {
+    stage.fail("/v1/flags", Fault::Answer(429, "Retry-After: 60\r\n".to_owned(), Vec::new()));
+    let refused = client.evaluate_ab(&["checkout"], "ann", &Default::default());
+    assert!(matches!(refused, Err(NexusError::RateLimited)), "{refused:?}");
+    assert_eq!(client.held_for(), Some(Duration::from_secs(60)));
+}
+
+#[test]
+fn what_is_told_with_its_values_is_taken_over_while_the_service_wants_to_be_left_alone() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    pass(&clock, Duration::from_secs(5));
+    hold(&stage, &client);
+
+    stage.send_raw(patch(&served(&stage), "\"next\"", OFF).as_bytes());
+
+    come(&client, &clock, 3);
+    eventually("the flag is off", || !client.get_flag("checkout", true));
+    eventually("the stream is steady", || steady(&client));
+    assert_eq!((stage.syncs(), client.status().failures), (2, 0));
+}
+
+#[test]
+fn what_is_told_without_values_waits_for_the_end_of_a_hold_and_nobody_spins_meanwhile() {
+    let stage = Stage::filled();
+    let (client, clock) = streaming(&stage);
+    let strange = patch("\"other\"", "\"next\"", OFF);
+    // That a patch does not fit shows when it is tried; the pauses after a failure are those of every refresh.
+    for (told, most) in [("event: config.updated\ndata: {}\n\n", 2), (strange.as_str(), 4)] {
+        pass(&clock, Duration::from_secs(5));
+        hold(&stage, &client);
+        let (syncs, failures, seen) = (stage.syncs(), client.status().failures, events(&client));
+        stage.publish(|document| document.configs["n"] = super::stage::config(syncs));
+        stage.send_raw(told.as_bytes());
+        come(&client, &clock, seen + 1);
+
+        for _ in 0..50 {
+            pass(&clock, Duration::from_millis(100));
+            eventually("whoever is woken waits again", || clock.sleepers() > 0);
+        }
+
+        let failed = client.status().failures - failures;
+        assert!(failed <= most, "{failed} failures: {told}");
+        assert_eq!(stage.syncs(), syncs);
+        stage.while_time_passes(&clock, "the change is there", || {
+            client.get_config("n") == Some(json!(syncs))
+        });
+        assert_eq!(client.held_for(), None);
+        eventually("the stream is steady", || steady(&client));
+    }
 }
 
 #[test]

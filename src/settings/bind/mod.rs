@@ -126,20 +126,25 @@ impl<T> fmt::Debug for Bound<T> {
 /// A value that is made again when configs change.
 pub(super) trait Rebind: Send + Sync {
     fn rebind(&self, configs: &TextTable<ConfigEntry>);
+
+    /// Learns that the type panicked over it.
+    fn panicked(&self);
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> Rebind for Slot<T> {
     fn rebind(&self, configs: &TextTable<ConfigEntry>) {
         let made_of = tree::under(&self.prefix, configs);
-        let mut state = self.state();
-        if made_of == state.made_of {
-            state.error = None;
-            return;
+        {
+            let mut state = self.state();
+            if made_of == state.made_of {
+                state.error = None;
+                return;
+            }
         }
+        // Outside the lock, as whatever is the type's own: it may look at its value, or panic.
         match read(&self.prefix, &made_of) {
             Ok(value) => {
-                *state = State { made_of, error: None };
-                drop(state);
+                *self.state() = State { made_of, error: None };
                 self.value.store(Arc::new(value));
             }
             Err(error) => {
@@ -149,9 +154,14 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Rebind for Slot<T> {
                     error,
                     "configs do not fit their type; the value before stays"
                 );
-                state.error = Some(error);
+                self.state().error = Some(error);
             }
         }
+    }
+
+    fn panicked(&self) {
+        let error = "its type panicked over the configs; the message went to standard error";
+        self.state().error = Some(format!("failed to read the configs at `{}`: {error}", self.prefix));
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 use http::Uri;
 use serde::Deserialize;
 
-use super::{Surroundings, Wishes, checked, session::Session, surroundings::read};
+use super::{Surroundings, Wishes, checked, exchanger::Session, surroundings::read};
 use crate::{Error, ErrorKind, Result, Secret, calendar::from_rfc3339};
 
 const VARIABLE: &str = "WESTYX_DEV_TOKEN";

@@ -9,6 +9,7 @@ mod azure;
 mod config;
 mod detect;
 mod developer;
+mod exchanger;
 mod file;
 mod gcp;
 #[cfg(test)]
@@ -31,7 +32,7 @@ pub(crate) const AUDIENCE: &str = "westyx-nexus";
 
 /// Gets tokens that prove who the process is.
 ///
-/// Asked anew for each exchange, so it keeps nothing.
+/// Asked anew for each exchange, so it keeps nothing; on a thread of its own, so it may block. One that panics has failed.
 ///
 /// # Examples
 /// ```

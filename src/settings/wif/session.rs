@@ -1,66 +1,62 @@
-//! Sessions: had in exchange for a proof, renewed ahead of their end, one exchange at a time.
+//! Sessions: had once for all who ask, and renewed ahead of their end.
+//!
+//! They are had on a thread of their own. What they come from may block or panic; and whoever waits for one may stop at any
+//! time, or not be driven for a while, which must keep nobody else from having it.
 
 use std::{
     fmt,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
+    thread,
     time::Duration,
 };
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use serde::Deserialize;
-use zeroize::Zeroizing;
+use http::{HeaderName, HeaderValue, header};
 
 use super::{
-    Surroundings, WifProvider, Wishes, checked,
-    detect::{Proof, find},
+    Surroundings, WifProvider, Wishes,
+    detect::Proof,
+    exchanger::{Exchanger, Session, unproven},
 };
 use crate::{
-    Backoff, Error, ErrorKind, Result, Retry, Secret,
-    live::Turns,
+    Backoff, Error, ErrorKind, Retry,
+    error::chain,
+    live::{Pulse, block_on},
     settings::{
         NexusError,
         credentials::{Credentials, wiped_header},
-        service::read_wiped,
+        standing::Standing,
     },
-    traits::{Clock, Request, Response, Tick, Transport, redacted},
+    traits::{Clock, Tick, Transport},
 };
 
-/// How long an exchange may take.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// The most that is read of an answer.
-const MOST: u64 = 1 << 20;
 /// A session with less left is not sent any more.
 const MARGIN: Duration = Duration::from_secs(60);
-/// What is believed of how long a session lasts; nothing said is the shortest that services give.
-const LASTS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
-const UNSAID: Duration = Duration::from_secs(600);
-
-/// A session as it was given.
-pub(crate) struct Session {
-    pub(super) token: Secret,
-    pub(super) lasts: Duration,
-}
+/// Longer than it takes where everything that is asked hangs until it is given up: only a source that is not ours does.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// The sessions of a client.
 pub(crate) struct Sessions {
-    provider: WifProvider,
-    wishes: Wishes,
-    around: Surroundings,
-    exchange: Uri,
-    transport: Arc<dyn Transport>,
-    /// One exchange at a time; whoever waited finds what it brought.
-    turns: Turns,
-    state: Mutex<State>,
+    exchanger: Arc<Exchanger>,
+    state: Arc<Mutex<State>>,
+    /// Beats with each exchange that ended.
+    settled: Arc<Pulse>,
 }
 
 struct State {
-    /// Found at the first exchange, and kept: the platform does not change under a process.
-    proof: Option<Proof>,
     held: Option<Held>,
+    /// Whether an exchange is under way: there is one at a time.
+    at_work: bool,
+    /// How many exchanges ended, or were waited for long enough.
+    ended: u64,
+    /// Why the last of them brought nothing; `None` where it did.
+    failed: Option<NexusError>,
     backoff: Backoff,
-    /// Not tried ahead of the end again before this.
+    /// Not tried again before this, unless somebody calls for it.
     again_at: Tick,
 }
 
@@ -71,11 +67,13 @@ struct Held {
     ends_at: Tick,
 }
 
-#[derive(Deserialize)]
-struct Answer {
-    session_token: Secret,
-    #[serde(default)]
-    expires_in: Option<i64>,
+/// What there is to send.
+enum Known {
+    /// A session that is good, until it is time for another.
+    Good(Held),
+    /// A session that is good, and that it is time to replace.
+    Ageing(Held),
+    Nothing,
 }
 
 impl Sessions {
@@ -89,165 +87,126 @@ impl Sessions {
         wishes: Wishes,
         around: Surroundings,
         transport: Arc<dyn Transport>,
-    ) -> Result<Self> {
-        let uri = format!("{}/v1/auth/token-exchange", wishes.endpoint.trim_end_matches('/'));
-        let exchange = uri.parse().map_err(|_| {
-            Error::new(ErrorKind::Config, "set up workload identity")
-                .with("setting", "endpoint")
-                .hint("write it as `https://host` or `https://host:port`")
-        })?;
-        let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(60));
-        let state = State { proof, held: None, backoff, again_at: Tick::ORIGIN };
+        standing: Arc<Standing>,
+    ) -> crate::Result<Self> {
+        let exchanger = Exchanger::new(provider, proof, wishes, around, transport, standing)?;
+        let state = State {
+            held: None,
+            at_work: false,
+            ended: 0,
+            failed: None,
+            backoff: Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
+            again_at: Tick::ORIGIN,
+        };
         Ok(Self {
-            provider,
-            wishes,
-            around,
-            exchange,
-            transport,
-            turns: Turns::default(),
-            state: Mutex::new(state),
+            exchanger: Arc::new(exchanger),
+            state: Arc::new(Mutex::new(state)),
+            settled: Arc::default(),
         })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Under the lock there are plain assignments.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn now(&self) -> Tick {
-        self.around.clock.now()
+        self.exchanger.clock().now()
     }
 
-    /// Returns the session that may be sent now, unless it is time for another.
-    fn usable(&self) -> Option<Held> {
+    /// Returns a session that is good for a while. Whoever has one waits for nobody; whoever waits for an exchange learns
+    /// how that one ends, and makes no other.
+    async fn session(&self) -> Result<Held, NexusError> {
+        let ended = self.state().ended;
+        let mut due = None;
+        loop {
+            // Before the look, so that what ends after it is not missed.
+            let seen = self.settled.count();
+            match self.known(ended)? {
+                Known::Good(held) => return Ok(held),
+                Known::Ageing(held) => {
+                    self.exchange();
+                    return Ok(held);
+                }
+                Known::Nothing => self.exchange(),
+            }
+            let due = due.get_or_insert_with(|| self.exchanger.clock().sleep_until(self.now() + PATIENCE));
+            let mut settled = pin!(self.settled.beyond(seen));
+            let is_late = poll_fn(|cx| match settled.as_mut().poll(cx) {
+                Poll::Ready(_) => Poll::Ready(false),
+                Poll::Pending => due.as_mut().poll(cx).map(|()| true),
+            });
+            if is_late.await {
+                self.give_up_waiting(ended);
+            }
+        }
+    }
+
+    /// Says what there is to send.
+    ///
+    /// # Errors
+    /// Where there is nothing, and it is too early to try again, or that was found out since so many exchanges had ended.
+    fn known(&self, ended: u64) -> Result<Known, NexusError> {
         let (state, now) = (self.state(), self.now());
-        let due = |held: &Held| now >= held.renew_at && now >= state.again_at;
-        state.held.clone().filter(|held| now < held.ends_at && !due(held))
-    }
-
-    /// Returns a session that is good for a while.
-    async fn session(&self) -> Result<Held> {
-        if let Some(held) = self.usable() {
-            return Ok(held);
+        let is_early = now < state.again_at;
+        if let Some(held) = state.held.as_ref().filter(|held| now < held.ends_at) {
+            let is_due = now >= held.renew_at && !is_early;
+            return Ok(if is_due { Known::Ageing(held.clone()) } else { Known::Good(held.clone()) });
         }
-        let _turn = self.turns.take().await;
-        if let Some(held) = self.usable() {
-            return Ok(held);
-        }
-        match self.renew().await {
-            Ok(held) => Ok(held),
-            Err(error) => {
-                let (mut state, now) = (self.state(), self.now());
-                state.backoff.fail();
-                state.again_at = now + state.backoff.pause().unwrap_or_default();
-                // Asked for ahead of the end: the one that is held is good for a while yet.
-                let held = state.held.clone().filter(|held| now < held.ends_at);
-                drop(state);
-                let Some(held) = held else { return Err(error) };
-                tracing::warn!(error = %error.chain(), "no new session could be had; the one before goes on");
-                Ok(held)
+        match &state.failed {
+            Some(failed) if is_early || state.ended > ended => {
+                Err(once_more(failed, self.exchanger.standing().held_for()))
             }
+            _ => Ok(Known::Nothing),
         }
     }
 
-    async fn renew(&self) -> Result<Held> {
-        let proof = self.proof().await?;
-        let session = match &proof {
-            Proof::Developer(developer) => developer.session(self.around.clock.wall())?,
-            Proof::Exchange(source) => self.exchange(source.exchange_payload().await?).await?,
-        };
-        let header = wiped_header("Bearer ", &session.token).ok_or_else(|| {
-            Error::new(ErrorKind::Invalid, "read the session").with("reason", "no header holds it")
-        })?;
-        let (mut state, now) = (self.state(), self.now());
-        state.backoff.reset();
-        state.again_at = Tick::ORIGIN;
-        // A short one keeps half of its time for the exchange of the next.
-        let margin = MARGIN.min(session.lasts / 2);
-        // Between two thirds and three quarters of its time, not all of a fleet at once.
-        let ahead = state.backoff.jittered(session.lasts * 3 / 4).min(session.lasts - margin);
-        let held = Held { header, renew_at: now + ahead, ends_at: now + (session.lasts - margin) };
-        state.held = Some(held.clone());
-        Ok(held)
-    }
-
-    async fn proof(&self) -> Result<Proof> {
-        if let Some(proof) = self.state().proof.clone() {
-            return Ok(proof);
+    /// Begins an exchange, unless one is under way.
+    fn exchange(&self) {
+        let begun = std::mem::replace(&mut self.state().at_work, true);
+        if begun {
+            return;
         }
-        let proof = find(self.provider, &self.around, &self.wishes).await?;
-        let provider = match &proof {
-            Proof::Exchange(source) => source.provider(),
-            Proof::Developer(_) => "developer",
-        };
-        tracing::info!(provider, "a workload identity was found");
-        self.state().proof = Some(proof.clone());
-        Ok(proof)
-    }
-
-    async fn exchange(&self, payload: Secret) -> Result<Session> {
-        let mut request = Request::new(Method::POST, self.exchange.clone())
-            .header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .deadline(DEADLINE)
-            .body_limit(MOST)
-            .attempts(1)
-            .without_redirects();
-        request.body = Bytes::from_owner(Zeroizing::new(payload.expose().as_bytes().to_vec()));
-        drop(payload);
-        let response = self.transport.send(request).await?;
-        if !response.status.is_success() {
-            return Err(self.refusal(&response));
-        }
-        let body = read_wiped(response, MOST).await?;
-        let wrong = |reason: &'static str| {
-            Error::new(ErrorKind::Invalid, "read the session")
-                .with("uri", redacted(&self.exchange))
-                .with("reason", reason)
-        };
-        // The cause is left out: it may quote the token.
-        let answer: Answer =
-            serde_json::from_slice(&body).map_err(|_| wrong("the answer is not of its form"))?;
-        let token = checked(answer.session_token.expose(), "read the session")?;
-        let lasts = match answer.expires_in.map(u64::try_from) {
-            None => UNSAID,
-            Some(Ok(seconds)) if seconds > 0 => Duration::from_secs(seconds).clamp(LASTS.0, LASTS.1),
-            Some(_) => return Err(wrong("the session has ended already")),
-        };
-        Ok(Session { token, lasts })
-    }
-
-    fn refusal(&self, response: &Response) -> Error {
-        let status = response.status;
-        let (kind, hint) = match status {
-            StatusCode::UNAUTHORIZED => (
-                ErrorKind::Unauthenticated,
-                "see which issuer, audience and subject the service trusts, and whether the clocks agree",
-            ),
-            StatusCode::FORBIDDEN => {
-                (ErrorKind::PermissionDenied, "allow workload identity for this service")
+        let (exchanger, state, settled) =
+            (Arc::clone(&self.exchanger), Arc::clone(&self.state), Arc::clone(&self.settled));
+        let started = thread::Builder::new().name("leverframe-session".to_owned()).spawn(move || {
+            let had = catch_unwind(AssertUnwindSafe(|| block_on(exchanger.session())));
+            let had = had.unwrap_or_else(|_| Err(panicked()));
+            {
+                let mut state = lock(&state);
+                state.at_work = false;
+                state.settle(had, &exchanger);
             }
-            StatusCode::TOO_MANY_REQUESTS => (ErrorKind::Unavailable, "it is tried again after a while"),
-            status if status.is_server_error() => {
-                (ErrorKind::Unavailable, "it is tried again until the service recovers")
+            // Not after the beat: who is told may want nothing of it to be left.
+            drop((state, exchanger));
+            settled.beat();
+        });
+        if let Err(error) = started {
+            let error = Error::from_io("start the thread that has sessions", error);
+            {
+                let mut state = self.state();
+                state.at_work = false;
+                state.settle(Err(unproven(&error)), &self.exchanger);
             }
-            _ => (ErrorKind::Invalid, "check that the endpoint is that of the service"),
-        };
-        let after =
-            response.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
-        Error::new(kind, "exchange the token for a session")
-            .with("uri", redacted(&self.exchange))
-            .with("status", status.as_u16())
-            .retry(after.map_or(Retry::Now, |seconds| Retry::After(Duration::from_secs(seconds))))
-            .hint(hint)
+            self.settled.beat();
+        }
     }
 
-    /// Has the next who asks renew the session.
-    fn renew_soon(&self) {
-        let (mut state, now) = (self.state(), self.now());
-        if let Some(held) = &mut state.held {
-            held.renew_at = now;
+    /// Waits until so many exchanges ended.
+    #[cfg(test)]
+    pub(super) fn ends(&self, number: u64) {
+        block_on(self.settled.beyond(number - 1));
+    }
+
+    /// Counts an exchange that does not end as one that failed. It goes on, and may bring something yet.
+    fn give_up_waiting(&self, ended: u64) {
+        {
+            let mut state = self.state();
+            if state.ended > ended {
+                return;
+            }
+            state.settle(Err(late()), &self.exchanger);
         }
-        state.again_at = Tick::ORIGIN;
+        self.settled.beat();
     }
 
     /// Gives the session up that was refused. Of many who were refused with the same one, the first does; the others find
@@ -255,37 +214,116 @@ impl Sessions {
     fn give_up(&self, sent: &HeaderValue) {
         let mut state = self.state();
         if state.held.as_ref().is_some_and(|held| held.header == *sent) {
-            state.held = None;
+            (state.held, state.again_at, state.failed) = (None, Tick::ORIGIN, None);
         }
+    }
+}
+
+impl State {
+    /// Takes over how an exchange ended.
+    fn settle(&mut self, had: Result<Session, NexusError>, exchanger: &Exchanger) {
+        let now = exchanger.clock().now();
+        self.ended += 1;
+        let error = match had.and_then(|session| self.hold(&session, now)) {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        let held_for = exchanger.standing().held_for();
+        self.backoff.fail();
+        let mut pause = self.backoff.pause().unwrap_or_default();
+        if !matches!(error, NexusError::WifTokenExchangeFailed(_)) {
+            // It was the service that refused, and it may have said for how long.
+            pause = pause.max(held_for.unwrap_or_default());
+        }
+        self.again_at = now + pause;
+        if self.held.as_ref().is_some_and(|held| now < held.ends_at) {
+            tracing::warn!(error = chain(&error), "no new session could be had; the one before goes on");
+        }
+        self.failed = Some(error);
+    }
+
+    fn hold(&mut self, session: &Session, now: Tick) -> Result<(), NexusError> {
+        let header = wiped_header("Bearer ", &session.token).ok_or_else(|| {
+            let error = Error::new(ErrorKind::Invalid, "read the session");
+            unproven(&error.with("reason", "no header holds it"))
+        })?;
+        self.backoff.reset();
+        (self.again_at, self.failed) = (Tick::ORIGIN, None);
+        // A short one keeps half of its time for the exchange of the next.
+        let margin = MARGIN.min(session.lasts / 2);
+        // Between two thirds and three quarters of its time, not all of a fleet at once.
+        let ahead = self.backoff.jittered(session.lasts * 3 / 4).min(session.lasts - margin);
+        self.held = Some(Held { header, renew_at: now + ahead, ends_at: now + (session.lasts - margin) });
+        Ok(())
     }
 }
 
 #[async_trait]
 impl Credentials for Sessions {
-    async fn header(&self) -> std::result::Result<(HeaderName, HeaderValue), NexusError> {
-        let held = self.session().await.map_err(|error| failed(&error))?;
+    async fn header(&self) -> Result<(HeaderName, HeaderValue), NexusError> {
+        let held = self.session().await?;
         Ok((header::AUTHORIZATION, held.header))
     }
 
-    async fn refused(&self, sent: &HeaderValue) -> std::result::Result<bool, NexusError> {
+    async fn refused(&self, sent: &HeaderValue) -> Result<bool, NexusError> {
         self.give_up(sent);
-        self.session().await.map_err(|error| failed(&error))?;
+        self.session().await?;
         Ok(true)
     }
 
-    async fn expiring(&self) {
-        self.renew_soon();
+    fn called_for(&self) {
+        let (mut state, now) = (self.state(), self.now());
+        if state.held.as_ref().is_none_or(|held| now >= held.ends_at) {
+            state.again_at = Tick::ORIGIN;
+        }
+    }
+
+    fn expiring(&self) {
+        {
+            let (mut state, now) = (self.state(), self.now());
+            if let Some(held) = &mut state.held {
+                held.renew_at = now;
+            }
+            state.again_at = Tick::ORIGIN;
+        }
         // Whoever asks next is told why it failed, if it does.
-        let _ = self.session().await;
+        self.exchange();
     }
 }
 
-fn failed(error: &Error) -> NexusError {
-    NexusError::WifTokenExchangeFailed(error.chain())
+/// Says again why there is no session; `held_for` is how long the service is left alone.
+fn once_more(failed: &NexusError, held_for: Option<Duration>) -> NexusError {
+    match failed {
+        NexusError::Billing => NexusError::Billing,
+        NexusError::Quarantined { reason, expires_at } => {
+            NexusError::Quarantined { reason: reason.clone(), expires_at: expires_at.clone() }
+        }
+        NexusError::RateLimited => NexusError::RateLimited,
+        NexusError::Unavailable { status, .. } => {
+            NexusError::Unavailable { status: *status, retry_after: held_for }
+        }
+        NexusError::WifTokenExchangeFailed(why) => NexusError::WifTokenExchangeFailed(why.clone()),
+        other => NexusError::WifTokenExchangeFailed(chain(other)),
+    }
+}
+
+fn panicked() -> NexusError {
+    let error = Error::new(ErrorKind::Unauthenticated, "have a session");
+    unproven(&error.with("reason", "what it comes from panicked; the message went to standard error"))
+}
+
+fn late() -> NexusError {
+    let error = Error::new(ErrorKind::Timeout, "have a session").with("allowed_seconds", PATIENCE.as_secs());
+    unproven(&error.retry(Retry::Now))
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Under the lock there are plain assignments.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Sessions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").field("provider", &self.provider).finish_non_exhaustive()
+        f.debug_struct("Sessions").field("exchanger", &self.exchanger).finish_non_exhaustive()
     }
 }
