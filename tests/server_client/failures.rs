@@ -118,7 +118,7 @@ async fn snapshot_network_error_is_tried_again_after_1_2_4_8_16_and_then_every_6
         following.beats();
         if seconds == 60 {
             let minute = Duration::from_secs(60);
-            following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + minute)));
+            following.until("the pause", |f| f.is_asleep_for(minute));
             following.clock.advance(Duration::from_secs(30));
             following.beats();
             following.sleeps_for(Duration::from_secs(30));

@@ -18,6 +18,8 @@ use super::{
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For so long a feed holds still that was told for nothing.
+const LULL: Duration = Duration::from_millis(20);
 
 pub(crate) struct Following {
     pub(crate) stage: Stage,
@@ -80,21 +82,23 @@ impl Following {
                 self.clock.now(),
                 self.stage.asked("")
             );
-            // A feed that was told for nothing holds still for this long.
-            let lull = self.clock.now() + Duration::from_millis(20);
-            if self.clock.deadlines().contains(&lull) {
-                self.clock.advance(Duration::from_millis(20));
+            if self.clock.deadlines().contains(&(self.clock.now() + LULL)) {
+                self.clock.advance(LULL);
             }
             thread::yield_now();
         }
     }
 
-    /// Waits until somebody sleeps for exactly `pause` from now, and lets that time pass.
+    /// Tells whether somebody sleeps for `pause`; what of it the feed held still for may be over.
+    pub(crate) fn is_asleep_for(&self, pause: Duration) -> bool {
+        let end = self.clock.now() + pause;
+        self.clock.deadlines().into_iter().any(|deadline| deadline <= end && end - deadline <= LULL)
+    }
+
+    /// Waits until somebody sleeps for `pause`, and lets that time pass.
     #[track_caller]
     pub(crate) fn sleeps_for(&self, pause: Duration) {
-        self.until(&format!("sleep of {pause:?}"), |following| {
-            following.clock.deadlines().contains(&(following.clock.now() + pause))
-        });
+        self.until(&format!("sleep of {pause:?}"), |following| following.is_asleep_for(pause));
         self.clock.advance(pause);
     }
 

@@ -71,7 +71,7 @@ async fn lint_failure_after_an_apply_fetches_a_snapshot() {
     following.uploads(3).await;
     following.until("the event of version 3", |f| f.stream().last_event_id.as_deref() == Some("3")).await;
     let pause = Duration::from_secs(1);
-    following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + pause))).await;
+    following.until("the pause", |f| f.is_asleep_for(pause)).await;
     following.clock.advance(pause);
     following.until("state 3", |f| f.limit() == 3).await;
     assert_eq!(following.error(), "");
@@ -120,7 +120,7 @@ async fn snapshot_failures_of_network_archive_and_signature_are_recovered_from()
         following.until(words, |f| f.error().contains(words)).await;
         assert_eq!(following.limit(), 1);
         let pause = Duration::from_secs(pause);
-        following.until("the pause", |f| f.clock.deadlines().contains(&(f.clock.now() + pause))).await;
+        following.until("the pause", |f| f.is_asleep_for(pause)).await;
         following.clock.advance(pause);
     }
     following.until("the refusal", |f| f.error().contains("closure_token_invalid")).await;

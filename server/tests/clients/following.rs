@@ -17,6 +17,8 @@ use reqwest::{Method, header};
 use crate::{proxy::Proxy, support::TestServer};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+/// For so long a feed holds still that was told for nothing.
+const LULL: Duration = Duration::from_millis(20);
 
 pub(crate) struct Following {
     pub(crate) server: TestServer,
@@ -116,13 +118,17 @@ impl Following {
                 self.client.status(),
                 self.proxy.asked("")
             );
-            // A feed that was told for nothing holds still for this long.
-            let lull = self.clock.now() + Duration::from_millis(20);
-            if self.clock.deadlines().contains(&lull) {
-                self.clock.advance(Duration::from_millis(20));
+            if self.clock.deadlines().contains(&(self.clock.now() + LULL)) {
+                self.clock.advance(LULL);
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Tells whether somebody sleeps for `pause`; what of it the feed held still for may be over.
+    pub(crate) fn is_asleep_for(&self, pause: Duration) -> bool {
+        let end = self.clock.now() + pause;
+        self.clock.deadlines().into_iter().any(|deadline| deadline <= end && end - deadline <= LULL)
     }
 
     /// Lets the pause before the next connection pass.
