@@ -19,6 +19,7 @@ use super::{
     ladder::{Failed, Ladder, News, Start},
     product::Product,
     pulse::{Pulse, Stop},
+    state::State,
     status::{Origin, Outcome, Polled, StalePolicy, Status},
 };
 use crate::{
@@ -91,37 +92,6 @@ struct Inner<P: Product> {
     tickets: AtomicU64,
     state: Mutex<State>,
     settled: Pulse,
-}
-
-#[derive(Debug)]
-struct State {
-    /// The latest begun of the loads that have settled; one that began earlier no longer counts.
-    ticket: u64,
-    origin: Origin,
-    /// The source's latest name for the state being served: it may name the same content anew.
-    revision: Option<Revision>,
-    confirmed_at: Tick,
-    /// How old the state was when it was taken from what is kept.
-    age_at_start: Duration,
-    last_success: Option<SystemTime>,
-    last_error: Option<(String, ErrorKind)>,
-    consecutive_failures: u64,
-    failures: u64,
-    /// The source asked to be left alone until then.
-    not_before: Tick,
-    bytes: u64,
-    quarantined: Option<Revision>,
-    warned_of_age: bool,
-    /// When what is kept was last written or confirmed.
-    kept_at: Option<SystemTime>,
-}
-
-impl State {
-    fn fail<P: Product>(&mut self, error: &P::Error) {
-        self.last_error = Some((chain(error), P::kind(error)));
-        self.consecutive_failures += 1;
-        self.failures += 1;
-    }
 }
 
 /// What a load brought.

@@ -9,6 +9,7 @@ mod keep;
 mod ladder;
 mod product;
 mod pulse;
+mod state;
 mod status;
 
 pub use self::{

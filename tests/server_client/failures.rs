@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use leverframe::{
-    EvalContext, document::Entry, flags::events::EventFile, manifest::archive, traits::Clock as _,
-};
+use leverframe::{EvalContext, document::Entry, flags::events::EventFile, manifest::archive};
 
 use super::{
     following::{Following, with_flag},

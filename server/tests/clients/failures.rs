@@ -7,7 +7,6 @@ use leverframe::{
     document::{Entry, Tree},
     flags::events::EventFile,
     manifest::Fingerprint,
-    traits::Clock,
 };
 
 use crate::{
