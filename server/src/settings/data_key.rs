@@ -58,8 +58,8 @@ impl DataKey {
     /// be when the server had no master key.
     ///
     /// # Errors
-    /// As of [`Keyring::open_data_key`], and of [`require_known`]; `NotFound` if the service is gone; what the store
-    /// fails with.
+    /// As of [`Keyring::open_data_key`], also where the store has data keys and the keyring opens none; `NotFound` if the
+    /// service is gone; what the store fails with.
     pub async fn of(store: &dyn SettingsStore, keyring: &Keyring, service: &Service) -> Result<Self> {
         let id = &service.id;
         if !service.data_key.is_empty() {
