@@ -383,9 +383,10 @@ const WEIGHT_LIMIT: usize = 512 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::{sync::mpsc, time::SystemTime};
 
     use leverframe::backends::clock_system::SystemClock;
+    use tokio::runtime;
 
     use super::*;
     use crate::{
@@ -471,21 +472,29 @@ mod tests {
         assert_eq!(version(&heads, "shop").await, 2);
     }
 
-    #[tokio::test]
-    async fn whoever_goes_away_while_reading_leaves_the_head_in_doubt() {
-        let dir = tempfile::tempdir().unwrap();
-        let store = store(&dir, &["shop"]).await;
-        let heads = Heads::new(Arc::clone(&store));
-        accept(&*store, "shop", "one").await;
-        assert_eq!(version(&heads, "shop").await, 1);
-        accept(&*store, "shop", "two").await;
-        heads.doubt_all();
+    #[test]
+    fn whoever_goes_away_while_reading_leaves_the_head_in_doubt() {
+        // One thread for what blocks, so that whoever keeps it busy holds up the store.
+        let runtime = runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let store = store(&dir, &["shop"]).await;
+            let heads = Heads::new(Arc::clone(&store));
+            accept(&*store, "shop", "one").await;
+            assert_eq!(version(&heads, "shop").await, 1);
+            accept(&*store, "shop", "two").await;
+            heads.doubt_all();
+            let (release, released) = mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || released.recv());
 
-        let mut reading = Box::pin(heads.current("acme", "shop"));
-        assert!(futures_util::poll!(&mut reading).is_pending());
-        drop(reading);
+            let mut reading = Box::pin(heads.current("acme", "shop"));
+            assert!(futures_util::poll!(&mut reading).is_pending());
+            drop(reading);
 
-        assert_eq!(version(&heads, "shop").await, 2);
+            drop(release);
+            assert!(busy.await.unwrap().is_err(), "held up until now");
+            assert_eq!(version(&heads, "shop").await, 2);
+        });
     }
 
     #[tokio::test]
