@@ -19,7 +19,7 @@ use leverframe::{
 };
 use real::{
     nginx::{Nginx, PASSWORD, TOKEN, USER},
-    process::free_port,
+    ports::free_port,
     rude::{Manner, Rude},
 };
 use shop::{files, packed, served};

@@ -6,8 +6,7 @@
 //! where it is started, and the rest where the block says `wait`.
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../../tests/support/real/process.rs"]
+#[path = "../../tests/support/ports.rs"]
 mod ports;
 
 use std::{

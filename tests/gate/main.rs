@@ -9,8 +9,7 @@ mod frame;
 mod lease;
 mod logs;
 mod plane;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../support/real/process.rs"]
+#[path = "../support/ports.rs"]
 mod ports;
 mod reports;
 mod sockets;

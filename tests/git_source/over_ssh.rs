@@ -222,7 +222,7 @@ fn a_server_that_hangs_ends_in_a_timeout_and_is_let_go_of() {
 fn a_server_that_is_not_there_is_unavailable() {
     let flags = Flags::new();
     let (_server, config) = flags.ssh("");
-    let port = real::process::free_port();
+    let port = real::ports::free_port();
     let error = failure(&open(&format!("git+ssh://git@127.0.0.1:{port}/x.git"), &config));
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
     assert_eq!(error.retry_state(), Retry::Now);

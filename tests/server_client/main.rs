@@ -2,8 +2,7 @@
 #![cfg(all(feature = "testing", feature = "async-tokio"))]
 #![expect(clippy::unwrap_used, reason = "test helpers fail by panicking")]
 
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../support/real/process.rs"]
+#[path = "../support/ports.rs"]
 mod ports;
 #[path = "../support/shop.rs"]
 mod shop;

@@ -22,8 +22,7 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod memory;
 mod panics;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../support/real/process.rs"]
+#[path = "../support/ports.rs"]
 mod ports;
 #[cfg(target_os = "linux")]
 mod processes;

@@ -23,7 +23,7 @@ use leverframe::{
 
 use crate::real::{
     nginx::Nginx,
-    process::free_port,
+    ports::free_port,
     rude::{Manner, Rude},
 };
 

@@ -8,7 +8,7 @@ use leverframe::{Error, ErrorKind};
 use crate::{
     ask::{Make, answer, default, failure, get},
     real::{
-        process::free_port,
+        ports::free_port,
         rude::{Manner, Rude},
     },
 };

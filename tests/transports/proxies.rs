@@ -5,7 +5,7 @@ use leverframe::{ErrorKind, backends::http_client::HttpClientConfig};
 
 use crate::{
     ask::{Make, answer, exchange, failure, get, trusting},
-    real::{nginx::Nginx, process::free_port, proxy::Proxy},
+    real::{nginx::Nginx, ports::free_port, proxy::Proxy},
 };
 
 /// `user:s3cret` as the header has it.

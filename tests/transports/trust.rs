@@ -14,7 +14,7 @@ use crate::{
     real::{
         certs::Pki,
         nginx::Nginx,
-        process::free_port,
+        ports::free_port,
         rude::{Manner, Rude},
     },
 };

@@ -8,8 +8,7 @@ mod crash;
 mod demo;
 mod gate;
 mod manifest;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../../../tests/support/real/process.rs"]
+#[path = "../../../tests/support/ports.rs"]
 mod ports;
 mod run;
 mod serve;

@@ -12,8 +12,7 @@ mod limits;
 mod logs;
 mod namespaces;
 mod openapi;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../../../tests/support/real/process.rs"]
+#[path = "../../../tests/support/ports.rs"]
 mod ports;
 mod process;
 mod routes;

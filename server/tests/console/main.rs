@@ -9,8 +9,7 @@ mod house;
 mod looks;
 mod model;
 mod playground;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../../../tests/support/real/process.rs"]
+#[path = "../../../tests/support/ports.rs"]
 mod ports;
 mod reading;
 mod served;

@@ -8,8 +8,7 @@ mod gate;
 mod killed;
 mod lists;
 mod place;
-#[allow(dead_code, unreachable_pub, reason = "only its ports are used here")]
-#[path = "../../../tests/support/real/process.rs"]
+#[path = "../../../tests/support/ports.rs"]
 mod ports;
 #[path = "../support/postgres.rs"]
 mod postgres;

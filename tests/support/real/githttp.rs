@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     certs::Pki,
-    process::{Server, free_port, program},
+    ports::free_port,
+    process::{Server, program},
 };
 
 /// A running git server. `/basic/` wants the token as a password, `/bearer/` as a bearer's, `/open/` nothing.

@@ -4,6 +4,8 @@
 pub mod certs;
 pub mod githttp;
 pub mod nginx;
+#[path = "../ports.rs"]
+pub mod ports;
 pub mod process;
 pub mod proftpd;
 pub mod proxy;

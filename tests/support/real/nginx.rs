@@ -14,7 +14,8 @@ use rcgen::date_time_ymd;
 
 use super::{
     certs::Pki,
-    process::{Server, free_ports, program},
+    ports::free_ports,
+    process::{Server, program},
 };
 
 /// The user and password of `/basic/`.

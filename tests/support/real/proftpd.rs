@@ -8,11 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{
-    certs::Pki,
-    process::{free_port, program},
-    vsftpd::Group,
-};
+use super::{certs::Pki, ports::free_port, process::program, vsftpd::Group};
 
 /// The user that may log in.
 pub const USER: &str = "reader";

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use super::process::{Server, free_port, program};
+use super::{
+    ports::free_port,
+    process::{Server, program},
+};
 
 /// A running ssh server.
 #[derive(Debug)]

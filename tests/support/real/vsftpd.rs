@@ -9,7 +9,8 @@ use std::{
 
 use super::{
     certs::Pki,
-    process::{Server, free_port, program},
+    ports::free_port,
+    process::{Server, program},
 };
 
 /// How a vsftpd differs from the usual.

@@ -7,6 +7,8 @@ pub mod certs;
 pub mod githttp;
 #[path = "../../../../tests/support/real/nginx.rs"]
 pub mod nginx;
+#[path = "../../../../tests/support/ports.rs"]
+pub mod ports;
 #[path = "../../../../tests/support/real/process.rs"]
 pub mod process;
 #[path = "../../../../tests/support/real/repository.rs"]

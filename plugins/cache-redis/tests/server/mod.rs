@@ -13,6 +13,8 @@ use cache_redis::{RedisCache, RedisConfig};
 use leverframe::Secret;
 use redis::{Client, Connection};
 
+#[path = "../../../../tests/support/ports.rs"]
+mod ports;
 #[path = "../../../../tests/support/real/process.rs"]
 mod process;
 
@@ -39,7 +41,7 @@ impl Server {
         let mut server = Self { dir: tempfile::tempdir().unwrap(), extra: Vec::new(), port: 0, child: None };
         // Another process may take the port before the server does.
         for _ in 0..10 {
-            server.port = process::free_port();
+            server.port = ports::free_port();
             server.extra = extra.iter().map(|s| s.replace("{port}", &server.port.to_string())).collect();
             if server.up() {
                 return server;
