@@ -90,7 +90,22 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_other_ids() {
 
 #[test]
 fn rules_that_no_context_reaches_are_reported() {
-    let flag = r#"
+    let manifest = two_rules(
+        r#"{ attribute = "user.age", op = "gte", value = 18 }"#,
+        r#"{ attribute = "user.age", op = "gt", value = 20 }"#,
+    );
+
+    let made = fixtures(&manifest, "production", &FixtureOptions::new());
+
+    assert_eq!(made.unreached().len(), 1);
+    assert_eq!((made.unreached()[0].rule, made.unreached()[0].certain), (Some(1), true));
+    assert!(made.to_human().contains("# rule 1: no context reaches it"), "{}", made.to_human());
+}
+
+/// A flag whose rules give `on` for the first of two predicates and `off` for the second.
+fn two_rules(first: &str, second: &str) -> Manifest {
+    let flag = format!(
+        r#"
 [flag]
 type = "boolean"
 [flag.variants]
@@ -99,19 +114,41 @@ off = false
 [flag.environments._]
 variant = "off"
 [[flag.environments._.rules]]
-predicate = { attribute = "user.age", op = "gte", value = 18 }
+predicate = {first}
 variant = "on"
 [[flag.environments._.rules]]
-predicate = { attribute = "user.age", op = "gt", value = 20 }
+predicate = {second}
 variant = "off"
-"#;
-    let manifest = toml::manifest(&[("flags/ranking.toml", flag)]);
+"#
+    );
+    toml::manifest(&[("flags/ranking.toml", &flag)])
+}
+
+#[test]
+fn a_rule_that_only_a_list_reaches_is_shown_with_one() {
+    let manifest = two_rules(
+        r#"{ attribute = "user.id", op = "starts_with", value = "" }"#,
+        r#"{ attribute = "user.id", op = "is_set" }"#,
+    );
 
     let made = fixtures(&manifest, "production", &FixtureOptions::new());
 
-    assert_eq!(made.unreached().len(), 1);
-    assert_eq!((made.unreached()[0].rule, made.unreached()[0].certain), (Some(1), true));
-    assert!(made.to_human().contains("# rule 1: no context reaches it"), "{}", made.to_human());
+    assert!(made.unreached().is_empty(), "{:?}", made.unreached());
+    assert_eq!(made.fixtures()[1].context.get("user.id"), Some(&AttrValue::StrList(Vec::new())));
+    assert_eq!(made.fixtures()[2].context.get("user.id"), None);
+}
+
+#[test]
+fn a_version_that_an_earlier_rule_names_as_text_is_spelled_otherwise() {
+    let manifest = two_rules(
+        r#"{ attribute = "app.version", op = "in", values = ["1.2.0", "1.2", "v1.2.0", "1.2.0+other"] }"#,
+        r#"{ attribute = "app.version", op = "semver_eq", value = "1.2.0" }"#,
+    );
+
+    let made = fixtures(&manifest, "production", &FixtureOptions::new());
+
+    assert!(made.unreached().is_empty(), "{:?}", made.unreached());
+    assert_eq!(made.fixtures()[1].context.get("app.version"), Some(&AttrValue::from("1.2.0+b1")));
 }
 
 #[test]

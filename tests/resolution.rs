@@ -5,16 +5,10 @@ mod naive;
 #[path = "support/random.rs"]
 mod random;
 
-use std::collections::BTreeSet;
-
 use leverframe::{
     EvalContext, EvalError, EvalOptions, RuleMatched,
     eval::{Limits, Program, bucket, paths},
     flags::FlagValue,
-    manifest::{
-        Manifest,
-        model::{AttrType, Audience, Operator, Predicate},
-    },
 };
 use proptest::prelude::*;
 
@@ -92,13 +86,7 @@ proptest! {
         let options = EvalOptions::new();
         let Ok(found) = paths(&manifest, random::FLAG, "staging", &options, Limits::default()) else { return Ok(()) };
 
-        let listable = listable(&manifest);
-        // The space of contexts holds lists only where some test of the attribute applies to lists.
-        let inside = |c: &&EvalContext| {
-            c.iter().all(|(name, v)| v.attr_type() != AttrType::StrList || listable.contains(name))
-        };
-
-        for context in contexts.iter().filter(inside) {
+        for context in &contexts {
             let there = program.evaluate(random::FLAG, "staging", context, &options);
             let there = there.map(|e| e.rule_matched.to_string());
             let there = there.expect("well-typed contexts evaluate");
@@ -106,41 +94,4 @@ proptest! {
             prop_assert!(found.paths.iter().any(|p| p.outcome.to_string() == there), "{} {:?}", there, values);
         }
     }
-}
-
-/// The string attributes that the flag reads with some test that applies to lists.
-fn listable(manifest: &Manifest) -> BTreeSet<&str> {
-    fn collect<'m>(manifest: &'m Manifest, predicate: &'m Predicate, found: &mut BTreeSet<&'m str>) {
-        match predicate {
-            Predicate::And(nodes) | Predicate::Or(nodes) => {
-                nodes.iter().for_each(|node| collect(manifest, node, found));
-            }
-            Predicate::Not(node) => collect(manifest, node, found),
-            Predicate::Segment(key) => {
-                if let Some(inner) = manifest.segments.get(key).and_then(|s| s.predicate.as_ref()) {
-                    collect(manifest, inner, found);
-                }
-            }
-            Predicate::Atom(atom) => {
-                let lists = matches!(
-                    atom.op,
-                    Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn
-                );
-                if lists && manifest.attributes.get(&atom.attribute) == Some(&AttrType::String) {
-                    found.insert(&atom.attribute);
-                }
-            }
-        }
-    }
-    let mut found = BTreeSet::new();
-    let flag = &manifest.flags[random::FLAG];
-    let blocks = flag.environments.iter().map(|(_, block)| block).chain([&flag.catch_all]);
-    for rule in blocks.filter_map(|block| block.rules.as_ref()).flatten() {
-        let audience = match &rule.audience {
-            Audience::Predicate(predicate) => Some(predicate),
-            Audience::Segment(key) => manifest.segments.get(key).and_then(|s| s.predicate.as_ref()),
-        };
-        audience.into_iter().for_each(|predicate| collect(manifest, predicate, &mut found));
-    }
-    found
 }

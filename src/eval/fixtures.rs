@@ -159,7 +159,9 @@ pub struct Fixture {
 pub struct Unreached {
     /// The zero-based index of the rule; `None` for the fall-through.
     pub rule: Option<usize>,
-    /// Whether no context reaches it for certain.
+    /// Whether no context reaches it for certain, as long as attributes have the types that the manifest infers; lists
+    /// of strings may stand in for strings. False where no entity id was found, and where an attribute that is both
+    /// compared as a version and matched as text takes part.
     pub certain: bool,
     /// Why, in words.
     pub why: String,

@@ -29,7 +29,7 @@ pub(crate) const ENVIRONMENTS: [&str; 5] = ["production", "staging", "elsewhere"
 const TEXTS: [&str; 8] = ["", "u-1", "u-2", "US", "DE", "a@x.com", "b@x.com", "x"];
 const VERSIONS: [&str; 8] =
     ["1.0.0", "v1.2", "1.2.0-rc.1", "2", "0.0.0-0", "1.0.1+build", "1.2.0-rc.1.0", "10.0.0"];
-const NEAR_VERSIONS: [&str; 6] = ["", "other", "1.0.1-0", "1.2.1", "0.0.1", "99.0.0"];
+const NEAR_VERSIONS: [&str; 8] = ["", "other", "1.0.1-0", "1.2.1", "0.0.1", "99.0.0", "1.2.0", "2.0.0+x"];
 const ODD_FLOATS: [f64; 6] =
     [0.5, -0.0, 9_007_199_254_740_992.0, 9_223_372_036_854_775_808.0, 1e-310, -1e300];
 
@@ -75,6 +75,11 @@ fn atom() -> impl Strategy<Value = Atom> {
                 AttrType::Boolean => any::<bool>().prop_map(Scalar::Bool).boxed(),
                 _ if op.as_str().starts_with("semver") => {
                     select(VERSIONS.as_slice()).prop_map(|v| Scalar::String(v.to_owned())).boxed()
+                }
+                _ if name == "app.version" => {
+                    prop_oneof![select(VERSIONS.as_slice()), select(TEXTS.as_slice())]
+                        .prop_map(|v| Scalar::String(v.to_owned()))
+                        .boxed()
                 }
                 _ => text().prop_map(Scalar::String).boxed(),
             };

@@ -1,7 +1,9 @@
 //! The finite list of values among which every combination of answers has a witness, if it has one at all.
 //!
-//! Well-typed values only: of the inferred type, finite where they are numbers, a list of strings where some test
-//! of a string attribute applies to lists, or absent. Why each list is complete stands at its maker.
+//! Well-typed values only: of the inferred type, finite where they are numbers, a list of strings for a string
+//! attribute, or absent. Why each list is complete stands at its maker.
+
+use std::iter;
 
 use super::{
     case::Space,
@@ -10,10 +12,10 @@ use super::{
 };
 use crate::{
     eval::{context::AttrValue, predicate::Test},
-    manifest::model::{AttrType, Operator, Scalar},
+    manifest::model::{Atom, AttrType, Operator, Scalar},
 };
 
-/// Yields candidates for one attribute: plain ones first, absence last.
+/// Yields candidates for one attribute: plain ones first, then absence, and last what no test of it asks for.
 pub(super) struct Candidates {
     values: std::vec::IntoIter<Option<AttrValue>>,
 }
@@ -29,7 +31,7 @@ impl Iterator for Candidates {
 impl Candidates {
     pub(super) fn of(space: &Space, attribute: usize, facts: &[Fact]) -> Self {
         let known = Known { space, attribute, facts };
-        let mut values = Vec::new();
+        let (mut values, mut odd) = (Vec::new(), Vec::new());
         for of_type in &space.attributes[attribute].types {
             match of_type {
                 AttrType::Boolean => values.extend([true, false].map(AttrValue::Boolean)),
@@ -37,11 +39,13 @@ impl Candidates {
                 AttrType::Float => known.floats(&mut values),
                 AttrType::String | AttrType::StrList => {
                     known.texts(&mut values);
-                    known.lists(&mut values);
+                    // Evaluation takes lists everywhere; people write them where a test applies to them.
+                    known.lists(if known.reads_lists() { &mut values } else { &mut odd });
                 }
             }
         }
-        let values: Vec<_> = values.into_iter().map(Some).chain([None]).collect();
+        let odd = odd.into_iter().map(Some);
+        let values: Vec<_> = values.into_iter().map(Some).chain([None]).chain(odd).collect();
         Self { values: values.into_iter() }
     }
 }
@@ -158,7 +162,7 @@ impl<'s> Known<'s> {
                 (Operator::Contains, true, Some(v)) | (Operator::NotContains, false, Some(v)) => {
                     shape.parts.push(v)
                 }
-                (_, _, Some(v)) if matches!(test, Test::Semver { .. }) => versions.push((v, holds)),
+                (_, _, Some(v)) if matches!(test, Test::Semver { .. }) => versions.push(v),
                 _ => {}
             }
         }
@@ -172,7 +176,7 @@ impl<'s> Known<'s> {
             named.iter().for_each(|v| push((*v).to_owned()));
         } else {
             if !versions.is_empty() {
-                versions::around(versions.iter().map(|(v, _)| *v), &shape, &mut push);
+                versions::around(versions.iter().copied(), &shape, &self.build(), &mut push);
             }
             shape.texts(self.separator(), &mut push);
         }
@@ -182,12 +186,6 @@ impl<'s> Known<'s> {
     /// A list answers by its elements, one by one: the wanted ones, and for each wanted overlap its first operand
     /// that is not unwanted, are enough, since a further element can only break an answer.
     fn lists(&self, values: &mut Vec<AttrValue>) {
-        let takes_lists =
-            |op| matches!(op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn);
-        let attribute = &self.space.attributes[self.attribute];
-        if !attribute.tests.iter().any(|t| takes_lists(self.space.tests[*t].atom.op)) {
-            return;
-        }
         let (mut wanted, mut overlaps, mut unwanted) = (Vec::<&str>::new(), Vec::new(), Vec::<&str>::new());
         for (op, operands, answer, _) in self.tests() {
             let holds = answer == Answer::True;
@@ -211,13 +209,33 @@ impl<'s> Known<'s> {
         values.push(AttrValue::StrList(wanted.into_iter().map(str::to_owned).collect()));
     }
 
+    fn reads_lists(&self) -> bool {
+        let takes_lists =
+            |op| matches!(op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn);
+        self.all_tests().any(|atom| takes_lists(atom.op))
+    }
+
+    /// Every test of the attribute, asked or not.
+    fn all_tests(&self) -> impl Iterator<Item = &'s Atom> {
+        let space = self.space;
+        space.attributes[self.attribute].tests.iter().map(|t| &space.tests[*t].atom)
+    }
+
+    fn operands(&self) -> impl Iterator<Item = &'s str> {
+        self.all_tests().flat_map(|atom| &atom.operands).filter_map(as_text)
+    }
+
     fn separator(&self) -> char {
-        let texts = || {
-            let tests = self.space.attributes[self.attribute].tests.iter();
-            tests.flat_map(|t| &self.space.tests[*t].atom.operands).filter_map(as_text)
-        };
-        let free = |c: &char| !texts().any(|t| t.contains(*c));
+        let free = |c: &char| !self.operands().any(|t| t.contains(*c));
         SEPARATORS.chars().chain('\u{e000}'..='\u{f8ff}').find(free).unwrap_or('\u{10ffff}')
+    }
+
+    /// Build metadata that no operand has: with it, a version is spelled as none of them is.
+    fn build(&self) -> String {
+        let free = |build: &String| !self.operands().any(|t| t.contains(build.as_str()));
+        let numbered = (1_u32..).map(|n| format!("b{n}"));
+        // Each operand can hold only so many of an endless series.
+        iter::once("other".to_owned()).chain(numbered).find(free).unwrap_or_default()
     }
 }
 

@@ -17,7 +17,7 @@
 //! | `paths` | the public view: every way through one flag |
 //!
 //! The contexts considered are well-typed: each attribute has its inferred type, or is absent, or is a list of
-//! strings where a test of it applies to lists; numbers are finite. An entity id that no test names is taken to
+//! strings where that type is string; numbers are finite. An entity id that no test names is taken to
 //! fall into each bucket equally often, independently for different salts. Where an attribute is both compared as
 //! a version and matched as text, cells may be missed, and results say that they are not exact.
 

@@ -6,11 +6,13 @@ use crate::eval::Semver;
 /// Gives each operand, its near releases, its immediate successor and the least version of all.
 ///
 /// Complete for comparisons: versions between two neighbouring operands answer alike, and if there is one, the
-/// immediate successor of the lower operand is one. Prefixes and parts are tried on top of that without such a
-/// promise, which is why [`Space::inexact`](super::case::Space::inexact) names the attributes that mix both.
+/// immediate successor of the lower operand is one. With `build`, which no operand has, each is also spelled as no
+/// test for equality names it. Prefixes and parts are tried on top of that without such a promise, which is why
+/// [`Space::inexact`](super::case::Space::inexact) names the attributes that mix both.
 pub(super) fn around<'s>(
     operands: impl Iterator<Item = &'s str>,
     shape: &Shape<'_>,
+    build: &str,
     push: &mut impl FnMut(String),
 ) {
     let mut found: Vec<String> = Vec::new();
@@ -35,6 +37,11 @@ pub(super) fn around<'s>(
     found.extend(["0.0.0", "0.0.0-0"].map(str::to_owned));
     for version in &found {
         push(version.clone());
+    }
+    for version in &found {
+        // An operand may have metadata of its own already; a version without it is the same version.
+        let version = version.split_once('+').map_or(version.as_str(), |(v, _)| v);
+        push(format!("{version}+{build}"));
     }
     if !shape.prefix.is_empty() || !shape.parts.is_empty() || !shape.suffix.is_empty() {
         decorate(&found, shape, push);
