@@ -1,9 +1,9 @@
 //! The twin of the client for async programs.
 
-use std::{collections::HashMap, fmt, ops::Deref, thread};
+use std::{collections::HashMap, fmt, ops::Deref, sync::Arc, thread};
 
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::{FlagWrite, NexusClient, NexusClientBuilder, NexusConfig, NexusError, WriteOptions};
 use crate::Secret;
@@ -11,7 +11,8 @@ use crate::Secret;
 /// A [`NexusClient`] whose calls to the service are awaited.
 ///
 /// Reads are those of [`NexusClient`], which it dereferences to: they never wait. What writes files is done on a thread of
-/// its own, so that it holds up no executor, whichever there is, and none is needed; it goes on where nobody waits for it.
+/// its own, so that it holds up no executor, whichever there is, and none is needed; once begun it goes on where nobody
+/// waits for it. At most 32 such calls are under way at a time, further ones wait for their turn.
 /// [`evaluate_ab`](Self::evaluate_ab) writes none: it is awaited where it is called, and over where its future is dropped.
 /// Clones, and the [`NexusClient`] that it was made of, are one client.
 ///
@@ -32,7 +33,14 @@ use crate::Secret;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct AsyncNexusClient(NexusClient);
+pub struct AsyncNexusClient {
+    client: NexusClient,
+    /// Those of calls that take a thread each.
+    turns: Arc<Semaphore>,
+}
+
+/// Calls on threads of their own that are under way at a time.
+const MOST_CALLS: usize = 32;
 
 impl AsyncNexusClient {
     /// Asks the service for everything and starts to keep it current.
@@ -48,13 +56,13 @@ impl AsyncNexusClient {
     /// # Errors
     /// Those of [`NexusClientBuilder::build`].
     pub async fn build(builder: NexusClientBuilder) -> Result<Self, NexusError> {
-        apart(move || builder.build()).await.map(Self)
+        apart(move || builder.build()).await.map(Self::from)
     }
 
     /// Returns the client, for code that is not async.
     #[must_use]
     pub fn as_sync(&self) -> &NexusClient {
-        &self.0
+        &self.client
     }
 
     /// Asks the service for news now; see [`NexusClient::sync`].
@@ -178,30 +186,37 @@ impl AsyncNexusClient {
     ) -> Result<HashMap<String, bool>, NexusError> {
         let attributes =
             attributes.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect();
-        self.0.shared.evaluate(keys, user_id, &attributes).await
+        self.client.shared.evaluate(keys, user_id, &attributes).await
     }
 
     /// Ends the client; see [`NexusClient::close`]. A callback may wait for it, too, on the thread that called it.
     pub async fn close(&self) {
         // Asked here: the thread that the call is made on would wait for the one that waits for the call.
-        if !self.0.shared.may_wait_for_thread() {
-            return self.0.shared.end();
+        if !self.client.shared.may_wait_for_thread() {
+            return self.client.shared.end();
         }
-        // Without a thread to wait on, the client ends all the same, a moment later.
-        let _ = self
-            .on(|client| {
-                client.close();
-                Ok(())
-            })
-            .await;
+        let client = self.client.clone();
+        // Without a thread to wait on, the client ends all the same, a moment later. It waits for no turn: what is
+        // under way may be what it ends.
+        let _ = apart(move || {
+            client.close();
+            Ok(())
+        })
+        .await;
     }
 
     async fn on<T: Send + 'static>(
         &self,
         call: impl FnOnce(&NexusClient) -> Result<T, NexusError> + Send + 'static,
     ) -> Result<T, NexusError> {
-        let client = self.0.clone();
-        apart(move || call(&client)).await
+        // It is never closed; were it, the call would be made without a turn.
+        let turn = Arc::clone(&self.turns).acquire_owned().await.ok();
+        let client = self.client.clone();
+        apart(move || {
+            let _turn = turn;
+            call(&client)
+        })
+        .await
     }
 }
 
@@ -209,19 +224,19 @@ impl Deref for AsyncNexusClient {
     type Target = NexusClient;
 
     fn deref(&self) -> &NexusClient {
-        &self.0
+        &self.client
     }
 }
 
 impl From<NexusClient> for AsyncNexusClient {
     fn from(client: NexusClient) -> Self {
-        Self(client)
+        Self { client, turns: Arc::new(Semaphore::new(MOST_CALLS)) }
     }
 }
 
 impl fmt::Debug for AsyncNexusClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("AsyncNexusClient").field(&self.0).finish()
+        f.debug_tuple("AsyncNexusClient").field(&self.client).finish()
     }
 }
 

@@ -23,6 +23,7 @@ use leverframe::{
     traits::{Request, Response, Transport},
 };
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::stage::{Fault, KEY, Stage, eventually, flag, pass};
 
@@ -138,6 +139,68 @@ fn an_evaluation_takes_no_thread_and_ends_with_its_future() {
 
     assert_eq!(*transport.asked_on.lock().unwrap(), vec![thread::current().id(); 100]);
     assert_eq!(gone.load(Ordering::Relaxed), 100);
+}
+
+/// Answers a sync, and holds all else up until it is let go.
+#[derive(Debug)]
+struct HeldUp {
+    service: ScriptedTransport,
+    gate: Semaphore,
+    under_way: AtomicUsize,
+    most: AtomicUsize,
+}
+
+#[async_trait]
+impl Transport for HeldUp {
+    fn name(&self) -> &'static str {
+        "held-up"
+    }
+
+    async fn send(&self, request: Request) -> Result<Response> {
+        if request.uri.path() != "/v1/sync" {
+            let now = 1 + self.under_way.fetch_add(1, Ordering::SeqCst);
+            self.most.fetch_max(now, Ordering::SeqCst);
+            // Closed is let go.
+            let _ = self.gate.acquire().await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+        }
+        self.service.send(request).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn so_many_calls_are_under_way_at_a_time_and_further_ones_wait_for_their_turn() {
+    let transport = Arc::new(HeldUp {
+        service: ScriptedTransport::new(),
+        gate: Semaphore::new(0),
+        under_way: AtomicUsize::new(0),
+        most: AtomicUsize::new(0),
+    });
+    let empty = |body: &'static str| Answer::Whole(StatusCode::OK, HeaderMap::new(), body.into());
+    transport.service.answer("/v1/sync", empty(r#"{"synced_at":"t"}"#));
+    transport.service.answer("/v1/configs/n", empty("{}"));
+    let own = Arc::clone(&transport) as Arc<dyn Transport>;
+    let builder = NexusClient::builder().endpoint("https://settings.example.com").api_key(KEY);
+    let client = AsyncNexusClient::from(builder.transport(own).build().unwrap());
+
+    let mut begun: Vec<_> = (0..100).map(|_| Box::pin(client.delete_config("n"))).collect();
+    for call in &mut begun {
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    eventually("32 are under way", || transport.under_way.load(Ordering::SeqCst) == 32);
+    // Nothing was begun for those that wait: it is over with them.
+    begun.truncate(40);
+    transport.gate.close();
+    for call in begun {
+        block_on(call).unwrap();
+    }
+
+    let asked = transport.service.requests().iter().filter(|r| r.uri.path() == "/v1/configs/n").count();
+    assert_eq!((asked, transport.most.load(Ordering::SeqCst)), (40, 32));
 }
 
 #[test]
