@@ -28,15 +28,22 @@ impl Effort {
 /// Times the given number of operations; what it does beside them it leaves out of the result.
 pub type Side<'a> = &'a mut dyn FnMut(u64) -> Duration;
 
-/// Returns the nanoseconds an operation takes on each side.
+/// Returns the nanoseconds an operation takes on each of two sides.
 pub fn alternate(effort: Effort, a: Side<'_>, b: Side<'_>) -> (f64, f64) {
-    let turns = (calibrate(effort, a), calibrate(effort, b));
-    let (mut of_a, mut of_b) = (Vec::with_capacity(effort.rounds), Vec::with_capacity(effort.rounds));
+    let [a, b] = alternate_all(effort, [a, b]);
+    (a, b)
+}
+
+/// Returns the nanoseconds an operation takes on each side.
+pub fn alternate_all<const N: usize>(effort: Effort, mut sides: [Side<'_>; N]) -> [f64; N] {
+    let turns = sides.each_mut().map(|side| calibrate(effort, side));
+    let mut taken = [const { Vec::new() }; N];
     for _ in 0..effort.rounds {
-        of_a.push(per_operation(a, turns.0));
-        of_b.push(per_operation(b, turns.1));
+        for ((side, turn), taken) in sides.iter_mut().zip(turns).zip(&mut taken) {
+            taken.push(per_operation(side, turn));
+        }
     }
-    (median(of_a), median(of_b))
+    taken.map(median)
 }
 
 /// Returns the nanoseconds an operation takes.

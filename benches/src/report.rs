@@ -4,6 +4,11 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use crate::threads::Gain;
+
+/// What two threads are held against.
+pub const ONE_THREAD: &str = "leverframe, one thread";
+
 /// One measured row.
 ///
 /// `ratio` is always ours divided by the peer's, so less is better and `target_ratio` is the most it may be. Where
@@ -75,6 +80,21 @@ impl Row {
             ..Self::named(name)
         }
         .judged()
+    }
+
+    /// Makes the row of two threads against one; `others` are peers, and how they fare.
+    #[must_use]
+    pub fn gain(name: &str, gain: &Gain, others: &[(&str, Gain)], target: Target) -> Self {
+        let mut note = format!(
+            "throughput of two threads: {:.2} × that of one; of plain counting, in the same rounds: {:.2} ×",
+            gain.throughput(),
+            gain.cores
+        );
+        for (peer, gain) in others {
+            // Writing to a string does not fail.
+            let _ = write!(note, "; {peer}: {:.2} ×", gain.throughput());
+        }
+        Self::pair(name, gain.two, (ONE_THREAD, gain.one), target).noting(note)
     }
 
     /// Makes the row of a size and its limit.

@@ -4,8 +4,6 @@ use std::{
     env,
     hint::black_box,
     process::{Command, ExitCode},
-    sync::Barrier,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -23,7 +21,8 @@ use leverframe_benches::{
     options::{Options, progress},
     ours::{Handle, Leverframe, runtime},
     peers::{Eppo, Flagd, Growthbook, LaunchDarkly, Yggdrasil},
-    report::{Report, Row, Target},
+    report::{ONE_THREAD, Report, Row, Target},
+    threads::Gain,
     workload::{ENVIRONMENT, USERS, Workload},
 };
 
@@ -152,15 +151,14 @@ impl Suite {
             ("static boolean by key, two threads against one", workload.static_flag()),
             ("targeted + rollout by key, two threads against one", workload.targeted_flag()),
         ] {
-            const ONE: &str = "leverframe, one thread";
-            if self.options.wants(name, ONE) {
+            if self.options.wants(name, ONE_THREAD) {
                 progress(name);
-                let (two, one) = alternate(
-                    self.options.effort.in_long_turns(),
-                    &mut |n| on_threads(ours, flag, 2, n),
-                    &mut |n| on_threads(ours, flag, 1, n),
-                );
-                self.report.rows.push(Row::pair(name, two, (ONE, one), target));
+                // Each thread has users of its own.
+                let gain = Gain::of(self.options.effort, &|thread, n| {
+                    let users = thread * (USERS / 2)..(thread + 1) * (USERS / 2);
+                    users_in_turn(users, n, |user| ours.is_on(black_box(flag), user));
+                });
+                self.report.rows.push(Row::gain(name, &gain, &[], target));
             }
         }
     }
@@ -262,40 +260,6 @@ impl Suite {
 
 const STATIC: &str = "static boolean by key";
 const TARGETED: &str = "targeted + rollout by key";
-
-/// Shares `evaluations` out to threads that start together, each with users of its own.
-fn on_threads(ours: &Leverframe, flag: &str, threads: usize, evaluations: u64) -> Duration {
-    let start = Barrier::new(threads);
-    let share = USERS / 2;
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let start = &start;
-                scope.spawn(move || {
-                    // Left to itself the system may keep two short-lived threads on one core for a while.
-                    if let Some(core) =
-                        core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied())
-                    {
-                        core_affinity::set_for_current(core);
-                    }
-                    let users = thread * share..(thread + 1) * share;
-                    // Settles the thread's own state, its slot in the snapshot's bookkeeping for one.
-                    black_box(ours.is_on(flag, users.start));
-                    start.wait();
-                    let began = Instant::now();
-                    users_in_turn(users, evaluations / threads as u64, |user| {
-                        ours.is_on(black_box(flag), user)
-                    });
-                    (began, Instant::now())
-                })
-            })
-            .collect();
-        workers.into_iter().map(|w| w.join().expect("evaluation does not panic")).collect()
-    });
-    let began = spans.iter().map(|s| s.0).min().expect("there is a thread");
-    let ended = spans.iter().map(|s| s.1).max().expect("there is a thread");
-    ended - began
-}
 
 /// Times lint and compilation; what they made is dropped after the clock has stopped.
 fn compile(tree: &Tree, times: u64) -> Duration {

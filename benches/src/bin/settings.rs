@@ -7,11 +7,11 @@ use std::{
     net::TcpListener,
     process::ExitCode,
     sync::{
-        Arc, Barrier,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use dynamic_config::{ConfigCell, Format, LoadSpec, Source, load};
@@ -24,7 +24,8 @@ use leverframe::{
 use leverframe_benches::{
     measure::{Side, alone, alternate, whole},
     options::{Options, progress},
-    report::{Report, Row, Target},
+    report::{ONE_THREAD, Report, Row, Target},
+    threads::Gain,
 };
 use serde::Deserialize;
 use westyx_nexus::blocking::NexusClient as Published;
@@ -108,21 +109,15 @@ impl Suite {
         mine: &(dyn Fn(u64) + Sync),
         other: &(dyn Fn(u64) + Sync),
     ) {
-        const ONE: &str = "leverframe, one thread";
-        if !self.options.wants(name, ONE) {
+        if !self.options.wants(name, ONE_THREAD) {
             return;
         }
         progress(name);
-        let effort = self.options.effort.in_long_turns();
-        let (two, one) = alternate(effort, &mut |n| on_threads(mine, 2, n), &mut |n| on_threads(mine, 1, n));
-        let of_theirs = alternate(effort, &mut |n| on_threads(other, 2, n), &mut |n| on_threads(other, 1, n));
-        let note = format!(
-            "throughput of two threads: {:.2} × that of one; {peer}: {:.2} ×",
-            one / two,
-            of_theirs.1 / of_theirs.0
-        );
+        let effort = self.options.effort;
+        let gain = Gain::of(effort, &|_, n| mine(n));
+        let others = [(peer, Gain::of(effort, &|_, n| other(n)))];
         let target = Target { ratio: Some(1.0 / 1.9), ns: None };
-        self.report.rows.push(Row::pair(name, two, (ONE, one), target).noting(note));
+        self.report.rows.push(Row::gain(name, &gain, &others, target));
     }
 
     fn syncs(&mut self) {
@@ -319,33 +314,4 @@ fn their_numbers(client: &Published, calls: u64) {
     for _ in 0..calls {
         black_box(client.get_config(black_box("config.50")).and_then(|value| value.as_u64()));
     }
-}
-
-/// Shares calls out to threads that start together, each on a core of its own.
-fn on_threads(work: &(dyn Fn(u64) + Sync), threads: usize, calls: u64) -> Duration {
-    let start = Barrier::new(threads);
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let start = &start;
-                scope.spawn(move || {
-                    if let Some(core) =
-                        core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied())
-                    {
-                        core_affinity::set_for_current(core);
-                    }
-                    // Settles what a thread's first call does once.
-                    work(1);
-                    start.wait();
-                    let began = Instant::now();
-                    work(calls / threads as u64);
-                    (began, Instant::now())
-                })
-            })
-            .collect();
-        workers.into_iter().map(|w| w.join().expect("reads do not panic")).collect()
-    });
-    let began = spans.iter().map(|s| s.0).min().expect("there is a thread");
-    let ended = spans.iter().map(|s| s.1).max().expect("there is a thread");
-    ended - began
 }

@@ -4,11 +4,10 @@ use std::{
     env,
     hint::black_box,
     process::{Command, ExitCode},
-    sync::Barrier,
-    thread,
-    time::{Duration, Instant},
+    sync::Arc,
 };
 
+use leverframe::gate::limiter::AdaptiveLimiter;
 use leverframe_benches::{
     gate::{
         Gate, Governor, Leverframe, POLICY, TAGS, WaitState, decisions, in_turn, latencies, one_tag,
@@ -16,8 +15,10 @@ use leverframe_benches::{
     },
     measure::{Side, alternate, whole},
     options::{Options, progress},
-    report::{Report, Row, Target},
+    report::{ONE_THREAD, Report, Row, Target},
+    threads::Gain,
 };
+use tokio::sync::Semaphore;
 
 const USAGE: &str = "usage: benches/gate [--json] [--quick] [--rows PATTERN]
 
@@ -75,6 +76,7 @@ impl Suite {
             &mut whole(|n| latencies(&theirs, n)),
         );
         self.two_threads(&ours, &theirs, &governor);
+        self.limiter();
         self.allocations();
     }
 
@@ -89,29 +91,33 @@ impl Suite {
         );
     }
 
+    /// A call that is let in and ends, against the limit of so many at a time that is never learned.
+    fn limiter(&mut self) {
+        let ours = AdaptiveLimiter::builder().build().expect("the defaults are sound");
+        let theirs = Arc::new(Semaphore::new(20));
+        self.pair(
+            "adaptive limiter, a call in and out",
+            "tokio::sync::Semaphore",
+            Target::default(),
+            &mut whole(|n| in_and_out(&ours, n)),
+            &mut whole(|n| with_permit(&theirs, n)),
+        );
+    }
+
     /// What a second thread brings on one tag: with twice the throughput a call takes half as long.
     fn two_threads(&mut self, ours: &Leverframe, theirs: &WaitState, governor: &Governor) {
         const NAME: &str = "client gate of one tag, two threads against one";
-        const ONE: &str = "leverframe, one thread";
-        if !self.options.wants(NAME, ONE) {
+        if !self.options.wants(NAME, ONE_THREAD) {
             return;
         }
         progress(NAME);
-        let effort = self.options.effort.in_long_turns();
-        let (two, one) = alternate(effort, &mut |n| on_threads(ours, 2, n), &mut |n| on_threads(ours, 1, n));
-        let gain = |(two, one): (f64, f64)| one / two;
-        let of_theirs =
-            gain(alternate(effort, &mut |n| on_threads(theirs, 2, n), &mut |n| on_threads(theirs, 1, n)));
-        let of_governor =
-            gain(alternate(effort, &mut |n| on_threads(governor, 2, n), &mut |n| on_threads(governor, 1, n)));
-        let note = format!(
-            "throughput of two threads: {:.2} × that of one; {}: {of_theirs:.2} ×, {}: {of_governor:.2} ×",
-            gain((two, one)),
-            WaitState::NAME,
-            Governor::NAME,
-        );
+        let effort = self.options.effort;
+        let gain = Gain::of(effort, &|_, n| one_tag(ours, n));
+        let of_theirs = Gain::of(effort, &|_, n| one_tag(theirs, n));
+        let of_governor = Gain::of(effort, &|_, n| one_tag(governor, n));
+        let others = [(WaitState::NAME, of_theirs), (Governor::NAME, of_governor)];
         let target = Target { ratio: Some(1.0 / 1.8), ns: None };
-        self.report.rows.push(Row::pair(NAME, two, (ONE, one), target).noting(note));
+        self.report.rows.push(Row::gain(NAME, &gain, &others, target));
     }
 
     /// Allocations, from a process of its own: an allocator that counts would slow down whoever allocates.
@@ -146,6 +152,22 @@ impl Suite {
     }
 }
 
+/// Lets calls of three tags in and out again.
+#[inline(never)]
+fn in_and_out(limiter: &AdaptiveLimiter, calls: u64) {
+    for tag in TAGS.iter().cycle().take(calls as usize) {
+        black_box(limiter.acquire(black_box(Some(tag)), None).is_ok());
+    }
+}
+
+/// Takes and gives back permits as often.
+#[inline(never)]
+fn with_permit(semaphore: &Arc<Semaphore>, calls: u64) {
+    for _ in 0..calls {
+        black_box(Arc::clone(semaphore).try_acquire_owned().is_ok());
+    }
+}
+
 fn published_policy() -> waitstate::Policy {
     serde_json::from_str(POLICY).expect("the policy is one")
 }
@@ -156,34 +178,4 @@ fn published_decisions(policy: &waitstate::Policy, calls: u64) {
     for tag in TAGS.iter().cycle().take(calls as usize) {
         black_box(waitstate::gate::gate(black_box(policy), black_box(Some(tag)), black_box(Some(1.0))));
     }
-}
-
-/// Shares calls of one tag out to threads that start together.
-fn on_threads<G: Gate>(gate: &G, threads: usize, calls: u64) -> Duration {
-    let start = Barrier::new(threads);
-    let spans: Vec<(Instant, Instant)> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads)
-            .map(|thread| {
-                let start = &start;
-                scope.spawn(move || {
-                    // Left to itself the system may keep two short-lived threads on one core for a while.
-                    if let Some(core) =
-                        core_affinity::get_core_ids().and_then(|cores| cores.get(thread).copied())
-                    {
-                        core_affinity::set_for_current(core);
-                    }
-                    // Settles what a thread's first call does once.
-                    one_tag(gate, 1);
-                    start.wait();
-                    let began = Instant::now();
-                    one_tag(gate, calls / threads as u64);
-                    (began, Instant::now())
-                })
-            })
-            .collect();
-        workers.into_iter().map(|w| w.join().expect("gates do not panic")).collect()
-    });
-    let began = spans.iter().map(|s| s.0).min().expect("there is a thread");
-    let ended = spans.iter().map(|s| s.1).max().expect("there is a thread");
-    ended - began
 }
