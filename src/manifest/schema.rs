@@ -9,7 +9,7 @@ use std::{
     ops::ControlFlow,
 };
 
-use super::model::{Atom, AttrType, Audience, Bucket, Flag, Manifest, Operator, Predicate};
+use super::model::{AttrType, Audience, Bucket, Flag, Manifest, Predicate};
 use crate::{
     error::{Error, ErrorKind, Result},
     eval::{
@@ -230,7 +230,8 @@ impl<'m> Collector<'m> {
             Predicate::Segment(key) => self.segment(key),
             Predicate::Atom(atom) => {
                 let attribute = self.read(&atom.attribute, place, words::atom(atom, true));
-                attribute.accepts_list |= takes_lists(atom) && attribute.attr_type == Some(AttrType::String);
+                attribute.accepts_list |=
+                    atom.op.takes_lists() && attribute.attr_type == Some(AttrType::String);
             }
         }
     }
@@ -250,10 +251,6 @@ impl<'m> Collector<'m> {
         }
         attribute
     }
-}
-
-fn takes_lists(atom: &Atom) -> bool {
-    matches!(atom.op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn)
 }
 
 /// Returns the attributes that every path through the flag reads.

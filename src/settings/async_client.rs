@@ -12,7 +12,7 @@ use crate::Secret;
 ///
 /// Reads are those of [`NexusClient`], which it dereferences to: they never wait. What writes files is done on a thread of
 /// its own, so that it holds up no executor, whichever there is, and none is needed; once begun it goes on where nobody
-/// waits for it. At most 32 such calls are under way at a time, further ones wait for their turn.
+/// waits for it. At most 32 such calls of it and its clones are under way at a time, further ones wait for their turn.
 /// [`evaluate_ab`](Self::evaluate_ab) writes none: it is awaited where it is called, and over where its future is dropped.
 /// Clones, and the [`NexusClient`] that it was made of, are one client.
 ///

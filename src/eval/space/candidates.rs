@@ -210,9 +210,7 @@ impl<'s> Known<'s> {
     }
 
     fn reads_lists(&self) -> bool {
-        let takes_lists =
-            |op| matches!(op, Operator::Contains | Operator::NotContains | Operator::In | Operator::NotIn);
-        self.all_tests().any(|atom| takes_lists(atom.op))
+        self.all_tests().any(|atom| atom.op.takes_lists())
     }
 
     /// Every test of the attribute, asked or not.

@@ -126,6 +126,13 @@ operators! {
     IsNotSet "is_not_set" "the key is not in the context",
 }
 
+impl Operator {
+    /// Returns whether it looks into lists of strings.
+    pub(crate) const fn takes_lists(self) -> bool {
+        matches!(self, Self::Contains | Self::NotContains | Self::In | Self::NotIn)
+    }
+}
+
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
