@@ -31,6 +31,28 @@ fn fixtures(manifest: &Manifest, environment: &str, options: &FixtureOptions) ->
         .expect("the flag exists")
 }
 
+/// A flag whose rules give `on` for the first of two predicates and `off` for the second.
+fn two_rules(first: &str, second: &str) -> Manifest {
+    let flag = format!(
+        r#"
+[flag]
+type = "boolean"
+[flag.variants]
+on = true
+off = false
+[flag.environments._]
+variant = "off"
+[[flag.environments._.rules]]
+predicate = {first}
+variant = "on"
+[[flag.environments._.rules]]
+predicate = {second}
+variant = "off"
+"#
+    );
+    toml::manifest(&[("flags/ranking.toml", &flag)])
+}
+
 #[test]
 fn each_rule_and_the_fall_through_get_a_context() {
     let made = fixtures(&site(), "production", &FixtureOptions::new());
@@ -100,28 +122,6 @@ fn rules_that_no_context_reaches_are_reported() {
     assert_eq!(made.unreached().len(), 1);
     assert_eq!((made.unreached()[0].rule, made.unreached()[0].certain), (Some(1), true));
     assert!(made.to_human().contains("# rule 1: no context reaches it"), "{}", made.to_human());
-}
-
-/// A flag whose rules give `on` for the first of two predicates and `off` for the second.
-fn two_rules(first: &str, second: &str) -> Manifest {
-    let flag = format!(
-        r#"
-[flag]
-type = "boolean"
-[flag.variants]
-on = true
-off = false
-[flag.environments._]
-variant = "off"
-[[flag.environments._.rules]]
-predicate = {first}
-variant = "on"
-[[flag.environments._.rules]]
-predicate = {second}
-variant = "off"
-"#
-    );
-    toml::manifest(&[("flags/ranking.toml", &flag)])
 }
 
 #[test]

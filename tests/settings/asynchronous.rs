@@ -180,9 +180,9 @@ fn so_many_calls_are_under_way_at_a_time_and_further_ones_wait_for_their_turn() 
         under_way: AtomicUsize::new(0),
         most: AtomicUsize::new(0),
     });
-    let empty = |body: &'static str| Answer::Whole(StatusCode::OK, HeaderMap::new(), body.into());
-    transport.service.answer("/v1/sync", empty(r#"{"synced_at":"t"}"#));
-    transport.service.answer("/v1/configs/n", empty("{}"));
+    let answer = |body: &'static str| Answer::Whole(StatusCode::OK, HeaderMap::new(), body.into());
+    transport.service.answer("/v1/sync", answer(r#"{"synced_at":"t"}"#));
+    transport.service.answer("/v1/configs/n", answer("{}"));
     let own = Arc::clone(&transport) as Arc<dyn Transport>;
     let builder = NexusClient::builder().endpoint("https://settings.example.com").api_key(KEY);
     let client = AsyncNexusClient::from(builder.transport(own).build().unwrap());
